@@ -1,0 +1,87 @@
+"""Every exception that this package raises on purpose; `LineageError` is the root of the tree."""
+
+from __future__ import annotations
+
+
+class LineageError(Exception):
+    """Something that Lineage Ledger refuses or cannot do; its text says what, to what, and what to do about it."""
+
+
+class MalformedError(LineageError, ValueError):
+    """Bytes that are not the one accepted encoding of what they claim to be."""
+
+
+class MalformedBatchError(MalformedError):
+    """Packed bytes that do not split into entries.
+
+    `offset` is the byte in the packed batch where it went wrong.
+    """
+
+    def __init__(self, message: str, *, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class MalformedEntryError(MalformedError):
+    """An entry that is not strictly encoded.
+
+    `place` is its place in its batch, from 0 (0 for an entry by itself); `offset` the byte in the entry.
+    """
+
+    def __init__(self, message: str, *, place: int = 0, offset: int = 0) -> None:
+        super().__init__(message)
+        self.place = place
+        self.offset = offset
+
+
+class VerificationError(LineageError):
+    """Well-formed bytes that do not prove what they should."""
+
+
+class ProofError(VerificationError):
+    """A Merkle proof that does not lead to the expected root."""
+
+
+class SignatureError(VerificationError):
+    """A signature that is missing, or was not made by the expected key over these bytes."""
+
+
+class SealError(VerificationError):
+    """A seal that contradicts itself, its batch or its chain.
+
+    `reason` is a name of `ErrorReason` (errors.proto) without its prefix.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InvalidKeyError(LineageError, ValueError):
+    """A key, or a key file, that cannot be used."""
+
+
+class SmallOrderKeyError(InvalidKeyError):
+    """An Ed25519 public key of small order, for which anybody can make signatures."""
+
+
+class SettingsError(LineageError, ValueError):
+    """A setting that is missing, contradictory or out of bounds."""
+
+
+class CorruptError(LineageError):
+    """Stored bytes that do not hash to what the tree says; nothing was served from them."""
+
+
+class RpcError(LineageError):
+    """The server refused a call, or could not be reached.
+
+    `status` is the gRPC status code's name, `reason` a name of `ErrorReason` without its prefix (empty if the server
+    gave none), `metadata` the facts that came with it.
+    """
+
+    def __init__(self, message: str, *, status: str, reason: str = "", metadata: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.metadata = metadata or {}

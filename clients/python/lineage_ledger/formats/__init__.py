@@ -1,0 +1,1 @@
+"""Formats of the ledger: bytes to meaning and back, without I/O."""
