@@ -1,0 +1,1 @@
+"""Derived indexes: what can be found quickly, rebuilt from the log at will."""
