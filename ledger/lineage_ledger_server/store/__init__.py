@@ -1,0 +1,1 @@
+"""Everything on LMDB, and nothing else imports `lmdb`."""
