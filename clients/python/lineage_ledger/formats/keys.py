@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from pathlib import Path
 from typing import Final, NoReturn
 
 from nacl import bindings
@@ -172,7 +173,7 @@ def write_signing_key(path: str | os.PathLike[str], name: str, key: SigningKey) 
                 os.fsync(descriptor)
         except OSError:
             # What is half written is not a key, and would be in the way of the next attempt.
-            os.unlink(path)
+            Path(path).unlink()
             raise
     except OSError as error:
         raise InvalidKeyError(f"cannot write key file {os.fspath(path)}: {error.strerror}") from error

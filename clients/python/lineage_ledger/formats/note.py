@@ -8,14 +8,16 @@ says when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lineage_ledger.errors import InvalidKeyError, MalformedError, SignatureError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.text import MAX_DECIMAL, decode_base64, encode_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_SIGNATURES: Final = 64
 MAX_NOTE_BYTES: Final = 1_000_000

@@ -6,12 +6,14 @@ Entry i of tile n at level L is the root of leaves [(256n + i)·256^L, (256n + i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE, MAX_SIZE, node_hash
 from lineage_ledger.formats.text import MAX_DECIMAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TILE_HEIGHT: Final = 8
 TILE_WIDTH: Final = 1 << TILE_HEIGHT
