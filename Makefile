@@ -1,0 +1,79 @@
+# One command each, on a machine with Python 3.11 or later (with venv) and make: `make test`, `make demo`.
+.DEFAULT_GOAL := help
+
+# The first Python on PATH that is new enough; choose another with `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+JOBS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+UV_VERSION := 0.13.9
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+CLIENT_PACKAGE := clients/python/lineage_ledger
+# What the installation was made from; a change of any of these makes it anew.
+INSTALL_INPUTS := requirements-dev.lock pyproject.toml setup.py clients/python/pyproject.toml clients/python/setup.py \
+	$(CLIENT_PACKAGE)/_version.py $(wildcard $(CLIENT_PACKAGE)/*.[ch])
+
+.PHONY: help
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(INSTALLED) ## both distributions, editable, and the tools of development, into .venv
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; none was found on PATH" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(INSTALLED): $(INSTALL_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+		--editable clients/python --editable .
+	@touch $@
+
+.PHONY: check
+check: $(INSTALLED) ## format, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: test
+test: check ## check, then all tests that are fast (at most 8 minutes on 2 cores)
+	$(PYTEST) -m "not long"
+
+.PHONY: test-long
+test-long: $(INSTALLED) ## the tests that take longer: kills, faults, version matrix
+	$(PYTEST) -m long --timeout=1500
+
+.PHONY: demo
+demo: $(INSTALLED) ## train, serve, trace, prove and audit a real model, in a folder of its own
+	$(BIN)/lineage demo
+
+.PHONY: bench
+bench: $(INSTALLED) ## cost of emit() and durable predictions a second, as JSON
+	$(BIN)/python -m benchmarks.emit --json
+
+.PHONY: proto
+proto: ## generate lineage_ledger.v1 anew from proto/, with the pinned generator
+	$(PYTHON) proto/generate.py
+
+.PHONY: lock
+lock: ## resolve requirements-dev.lock anew (after a change of dependencies; add UPGRADE=--upgrade for newer versions)
+	test -x .cache/uv-$(UV_VERSION)/bin/uv || $(PYTHON) -m venv .cache/uv-$(UV_VERSION)
+	.cache/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.cache/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		--extra cli --extra demo --group dev --no-emit-package lineage-ledger --custom-compile-command "make lock" \
+		--output-file requirements-dev.lock clients/python/pyproject.toml pyproject.toml
+
+.PHONY: wheels
+wheels: $(INSTALLED) ## wheels and source distributions of both, in dist/ (LINEAGE_LEDGER_BUILD_KERNEL=python: without C)
+	LINEAGE_LEDGER_BUILD_KERNEL=$${LINEAGE_LEDGER_BUILD_KERNEL:-c} \
+		$(BIN)/python -m build --no-isolation --outdir dist clients/python
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+.PHONY: clean
+clean: ## remove what was built and cached, .venv excepted
+	rm -rf build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis clients/python/build
+	rm -rf ledger/*.egg-info clients/python/*.egg-info $(CLIENT_PACKAGE)/*.so $(INSTALLED)
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
