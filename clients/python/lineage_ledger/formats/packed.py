@@ -69,7 +69,10 @@ def split(packed: bytes) -> list[bytes]:
 
 
 def entry_at(packed: bytes, place: int) -> bytes:
-    """The entry at `place`, from 0. Raises `IndexError` outside, `MalformedBatchError` if what is before does not split."""
+    """The entry at `place`, from 0. Raises `IndexError` outside, `MalformedBatchError` where a length is wrong.
+
+    Linear in what comes before it; nothing after it is looked at.
+    """
     if place >= 0:
         for number, (offset, length) in enumerate(spans(packed)):
             if number == place:

@@ -130,7 +130,9 @@ class PredictionPacker:
 
 def _packer(row: int) -> Callable[[bytes, bytes, bytes, int, int, int], bytes]:
     # A closure: its names are read faster than attributes. Index: length of the request id.
-    usual = [_usual_shape(row, length) for length in range(MAX_REQUEST_ID_BYTES + 1)]
+    lengths = range(MAX_REQUEST_ID_BYTES + 1)
+    measured = [_shape(row, length, "cI") for length in lengths]
+    unmeasured = [_shape(row, length, "") for length in lengths]
 
     def pack(
         input_commitment: bytes,
@@ -140,21 +142,27 @@ def _packer(row: int) -> Callable[[bytes, bytes, bytes, int, int, int], bytes]:
         duration_us: int,
         status_code: int,
     ) -> bytes:
-        # The usual case only: succeeded, measured, and all as it should be. Whatever is not goes the long way, which
+        # The usual case only: it succeeded, and all is as it should be. Whatever is not goes the long way, which
         # knows every shape and every complaint.
         try:
             if (
                 status_code == 0
-                and 0 < duration_us <= MAX_DURATION_US
                 and start_time_unix_ns > 0
                 and len(input_commitment) == COMMITMENT_BYTES
                 and len(output_commitment) == COMMITMENT_BYTES
             ):
-                pack_usual, prefix = usual[len(request_id)]
-                return pack_usual(
-                    prefix, request_id, _INPUT, input_commitment, _OUTPUT, output_commitment, _START_TIME,
-                    start_time_unix_ns, _DURATION, duration_us,
-                )  # fmt: skip
+                if 0 < duration_us <= MAX_DURATION_US:
+                    pack_fields, prefix = measured[len(request_id)]
+                    return pack_fields(
+                        prefix, request_id, _INPUT, input_commitment, _OUTPUT, output_commitment,
+                        _START_TIME, start_time_unix_ns, _DURATION, duration_us,
+                    )  # fmt: skip
+                if duration_us == 0:
+                    pack_fields, prefix = unmeasured[len(request_id)]
+                    return pack_fields(
+                        prefix, request_id, _INPUT, input_commitment, _OUTPUT, output_commitment,
+                        _START_TIME, start_time_unix_ns,
+                    )  # fmt: skip
         except (IndexError, TypeError, struct.error):
             pass
         return frame(
@@ -172,16 +180,16 @@ def _packer(row: int) -> Callable[[bytes, bytes, bytes, int, int, int], bytes]:
     return pack
 
 
-def _usual_shape(row: int, request_id_bytes: int) -> tuple[Callable[..., bytes], bytes]:
-    """The struct of a measured prediction that succeeded, and all that comes before its request id."""
+def _shape(row: int, request_id_bytes: int, duration: str) -> tuple[Callable[..., bytes], bytes]:
+    """What packs a prediction that succeeded, and the bytes that always come before its request id."""
     head = _BINDING_ROW + _varint(row)
     if request_id_bytes:
         head += _REQUEST_ID + bytes([request_id_bytes])
-    tail = struct.Struct(f"<{request_id_bytes}s2s32s2s32scQcI")
-    fields = len(head) + tail.size
+    rest = f"{request_id_bytes}s2s32s2s32scQ{duration}"
+    fields = len(head) + struct.calcsize(f"<{rest}")
     length = _varint(fields)
     prefix = (len(_ENTRY) + len(length) + fields).to_bytes(2, "big") + _ENTRY + length + head
-    return struct.Struct(f"<{len(prefix)}s{request_id_bytes}s2s32s2s32scQcI").pack, prefix
+    return struct.Struct(f"<{len(prefix)}s{rest}").pack, prefix
 
 
 def _varint(value: int) -> bytes:
