@@ -1,0 +1,279 @@
+"""Verifies a lineage receipt, from its bytes and the ledger's verifier key alone: no server, no network.
+
+What is shown then: the ledger that holds the key signed a tree; in it are the prediction and all statements of the
+receipt, each sealed by a producer that an admin of that ledger had registered before; and each statement is one that the
+prediction leads to. What cannot be shown is in `VerifiedReceipt.limits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lineage_ledger.errors import LineageError, VerificationError
+from lineage_ledger.formats import admin, merkle, seal, strict
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.formats.receipt import Receipt
+from lineage_ledger.trace import STATEMENT_KINDS, Node, SealedEntry, digest_key, subject_of_index, walk
+from lineage_ledger.v1 import entry_pb2
+
+MAX_FAN_OUT: Final = 16
+"""Runs that generated an artifact, and attestations about it, that a receipt carries at most: the first ones."""
+
+LIMITS: Final = (
+    "Absence: further runs and attestations, and entries that ended a key, may be on record and not in this file.",
+    "Time: who sealed is shown by keys; that a key was in its owner's hands at the time is not.",
+    "Truth: that a producer said it is shown, that it is so is not.",
+)
+
+
+class ReceiptError(VerificationError):
+    """A receipt whose parts do not belong together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A producer's key, as the entries about it in the receipt say."""
+
+    public_key: bytes
+    """32 bytes."""
+    name: str
+    registered_index: int
+    retired_index: int = 0
+    """Index of the entry that retired it; 0: none here."""
+    compromised_index: int = 0
+    """Index of the entry that declared it compromised; 0: none here."""
+    suspect_since_unix_ns: int = 0
+    """For a compromised key."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt:
+    """What a receipt shows. Every entry in it was proven; nodes that are unresolved are not in the receipt."""
+
+    prediction_id: PredictionId
+    origin: str
+    checkpoint: Checkpoint
+    nodes: tuple[Node, ...]
+    """The lineage, the prediction first, breadth first."""
+    entries: Mapping[int, entry_pb2.Entry]
+    """The prediction and the statements, by index."""
+    sealed: Mapping[int, SealedEntry]
+    """The same, as carried, each with the seal that closes its batch."""
+    signers: Mapping[bytes, Signer]
+    """By public key."""
+    block_number: int
+    block_time_unix_ns: int
+    """The ledger's clock when the prediction was made durable."""
+    limits: tuple[str, ...] = LIMITS
+
+    @property
+    def prediction(self) -> entry_pb2.Prediction:
+        index = self.nodes[0].index
+        assert index is not None  # verify_receipt walks from an index
+        return self.entries[index].prediction
+
+    @property
+    def unresolved(self) -> tuple[Node, ...]:
+        """What is referred to and not in the receipt."""
+        return tuple(node for node in self.nodes if node.index is None)
+
+    def signer_of(self, index: int) -> Signer:
+        """Who sealed the entry at `index`."""
+        return self.signers[self.sealed[index].seal.body.public_key]
+
+
+def verify_receipt(data: bytes, verifier: Verifier) -> VerifiedReceipt:
+    """Check a lineage receipt with the ledger's verifier key, which must come from elsewhere than the receipt.
+
+    Raises a `LineageError` (`MalformedError` for the form, `VerificationError` for what does not prove) if anything in
+    it does not check, is missing, or does not belong there.
+    """
+    receipt = Receipt.parse(data)
+    checkpoint = Checkpoint.open(receipt.checkpoint, verifier)
+    leaves = {index: merkle.leaf_hash(entry) for index, entry in receipt.entries.items()}
+    if merkle.multiproof_root(leaves, checkpoint.size, receipt.tree) != checkpoint.root:
+        raise ReceiptError("the receipt's entries do not lead to the root of its checkpoint; something was changed")
+    return _Contents(receipt, checkpoint, leaves).verified(verifier)
+
+
+class _Contents:
+    """Entries that are proven to be in the tree; what they say is checked here."""
+
+    def __init__(self, receipt: Receipt, checkpoint: Checkpoint, leaves: Mapping[int, bytes]) -> None:
+        self._receipt = receipt
+        self._checkpoint = checkpoint
+        self._origin = checkpoint.origin
+        self._leaves = leaves
+        self._entries: dict[int, entry_pb2.Entry] = {}
+        for index, entry in receipt.entries.items():
+            try:
+                self._entries[index] = strict.parse_entry(entry)
+            except LineageError as error:
+                raise ReceiptError(f"entry {index} is malformed: {error}") from error
+        self._by_kind: dict[str, list[int]] = {}
+        for index in sorted(self._entries):
+            self._by_kind.setdefault(self._entries[index].WhichOneof("kind") or "", []).append(index)
+
+    def verified(self, verifier: Verifier) -> VerifiedReceipt:
+        genesis = self._check_genesis(verifier)
+        signers = self._signers(genesis)
+        sealed = self._sealed()
+        self._check_signers(signers, sealed)
+        nodes = self._check_lineage(sealed)
+        block = self._check_block(sealed)
+        self._check_all_used(sealed)
+        return VerifiedReceipt(
+            prediction_id=self._receipt.prediction_id,
+            origin=self._origin,
+            checkpoint=self._checkpoint,
+            nodes=tuple(nodes),
+            entries={index: self._entries[index] for index in sealed},
+            sealed=sealed,
+            signers=signers,
+            block_number=block.number,
+            block_time_unix_ns=block.time_unix_ns,
+        )
+
+    def _check_genesis(self, verifier: Verifier) -> entry_pb2.Genesis:
+        if self._by_kind.get("genesis") != [0]:
+            raise ReceiptError("the receipt must hold the genesis, at index 0 and nowhere else")
+        genesis = self._entries[0].genesis
+        if genesis.origin != self._origin or genesis.ledger_public_key != verifier.public_key:
+            raise ReceiptError("the genesis names another origin or another key than the checkpoint is signed with")
+        return genesis
+
+    def _signers(self, genesis: entry_pb2.Genesis) -> dict[bytes, Signer]:
+        """Producers by key, from the entries about them, whose signatures are checked."""
+        signers: dict[bytes, Signer] = {}
+        for index in sorted(i for kind in admin.PRODUCER_KINDS for i in self._by_kind.get(kind, ())):
+            body = admin.check_producer_entry(self._entries[index], self._origin, genesis.admin_public_keys)
+            known = signers.get(body.public_key)
+            if isinstance(body, entry_pb2.ProducerRegistration):
+                if known is not None:
+                    raise ReceiptError(f"entry {index} registers a key that is registered already")
+                signers[body.public_key] = Signer(body.public_key, body.name, index)
+            elif known is None or known.compromised_index:
+                raise ReceiptError(f"entry {index} ends a key that is not registered before, or was compromised before")
+            elif isinstance(body, entry_pb2.ProducerRetirement):
+                signers[body.public_key] = Signer(known.public_key, known.name, known.registered_index, index)
+            else:
+                signers[body.public_key] = Signer(
+                    known.public_key,
+                    known.name,
+                    known.registered_index,
+                    known.retired_index,
+                    index,
+                    body.suspect_since_unix_ns,
+                )
+        return signers
+
+    def _sealed(self) -> dict[int, SealedEntry]:
+        """Every entry that producers sealed, with its seal; each batch's proof is checked."""
+        seals = self._by_kind.get("seal", [])
+        if list(self._receipt.batches) != seals:
+            raise ReceiptError("the receipt must have a line 'batch' for each seal in it, and for no other index")
+        wanted = sorted(i for kind in (*STATEMENT_KINDS, "prediction") for i in self._by_kind.get(kind, ()))
+        sealed: dict[int, SealedEntry] = {}
+        for seal_index in seals:
+            parsed = seal.parse_seal(self._receipt.entries[seal_index])
+            seal.check_seal(parsed, self._origin)
+            first = seal_index - parsed.body.count
+            here = [index for index in wanted if first <= index < seal_index]
+            if first <= 0 or not here:
+                raise ReceiptError(f"the seal at index {seal_index} closes no entry of the receipt")
+            leaves = {index - first: self._leaves[index] for index in here}
+            if merkle.multiproof_root(leaves, parsed.body.count, self._receipt.batches[seal_index]) != parsed.body.root:
+                raise ReceiptError(f"the entries of the batch at index {seal_index} do not lead to its seal's root")
+            for index in here:
+                if index in sealed:
+                    raise ReceiptError(f"entry {index} is closed by two seals")
+                sealed[index] = SealedEntry(index, self._receipt.entries[index], seal_index, parsed)
+        if len(sealed) != len(wanted):
+            raise ReceiptError(f"entry {min(set(wanted) - set(sealed))} has no seal in the receipt")
+        return sealed
+
+    def _check_signers(self, signers: Mapping[bytes, Signer], sealed: Mapping[int, SealedEntry]) -> None:
+        """Each batch's key was registered, and not declared compromised, before the batch's first entry."""
+        for entry in sealed.values():
+            signer = signers.get(entry.seal.body.public_key)
+            first = entry.seal_index - entry.seal.body.count
+            if signer is None or signer.registered_index >= first:
+                raise ReceiptError(f"the key that sealed entry {entry.index} is not registered before it")
+            if 0 < signer.compromised_index < first:
+                raise ReceiptError(f"the key that sealed entry {entry.index} was declared compromised before it")
+        if signers.keys() - {entry.seal.body.public_key for entry in sealed.values()}:
+            raise ReceiptError("the receipt holds the registration of a key that sealed nothing in it")
+
+    def _check_lineage(self, sealed: Mapping[int, SealedEntry]) -> list[Node]:
+        """The prediction is the one of the id, and leads to every statement."""
+        predictions = self._by_kind.get("prediction", [])
+        if len(predictions) != 1:
+            raise ReceiptError(f"the receipt must hold one prediction, not {len(predictions)}")
+        index = predictions[0]
+        prediction = self._entries[index].prediction
+        if sealed[index].prediction_id(prediction) != self._receipt.prediction_id:
+            raise ReceiptError("the receipt's prediction has another id than the receipt says")
+        if not sealed[index].deployment_hash(prediction):
+            raise ReceiptError("the prediction's binding row is not in its seal's table")
+        for place in self._by_kind.get("attestation", ()):
+            admin.check_attestation(self._entries[place].attestation, self._origin)
+        nodes = walk(_ReceiptSource(self._entries, self._leaves, sealed), subject_of_index(index))
+        if unrelated := sealed.keys() - {node.index for node in nodes}:
+            raise ReceiptError(f"the prediction does not lead to entry {min(unrelated)}; it does not belong here")
+        return nodes
+
+    def _check_block(self, sealed: Mapping[int, SealedEntry]) -> entry_pb2.Block:
+        """The one block is the first after the prediction's seal, as far as this can be seen from here."""
+        blocks = self._by_kind.get("block", [])
+        seal_index = sealed[self._by_kind["prediction"][0]].seal_index
+        if len(blocks) != 1 or blocks[0] <= seal_index:
+            raise ReceiptError("the receipt must hold one block, which comes after the prediction's seal")
+        return self._entries[blocks[0]].block
+
+    def _check_all_used(self, sealed: Mapping[int, SealedEntry]) -> None:
+        known = {"genesis", "block", "seal", "prediction"} | STATEMENT_KINDS | admin.PRODUCER_KINDS
+        if strange := self._by_kind.keys() - known:
+            raise ReceiptError(f"the receipt holds an entry of kind {min(strange)}, which does not belong in one")
+
+
+class _ReceiptSource:
+    """The statements of a receipt, for a walk."""
+
+    def __init__(
+        self, entries: Mapping[int, entry_pb2.Entry], leaves: Mapping[int, bytes], sealed: Mapping[int, SealedEntry]
+    ) -> None:
+        self._sealed = sealed
+        self._statements: dict[bytes, int] = {}
+        self._artifacts: dict[bytes, int] = {}
+        self._runs: dict[bytes, list[int]] = {}
+        self._attestations: dict[bytes, list[int]] = {}
+        for index in sorted(sealed):
+            entry = entries[index]
+            self._statements.setdefault(leaves[index], index)
+            if entry.HasField("artifact"):
+                self._artifacts.setdefault(digest_key(entry.artifact.digest), index)
+            elif entry.HasField("run"):
+                for key in {digest_key(output.digest) for output in entry.run.outputs}:
+                    self._runs.setdefault(key, []).append(index)
+            elif entry.HasField("attestation"):
+                body = entry_pb2.AttestationBody.FromString(entry.attestation.body)
+                self._attestations.setdefault(digest_key(body.subject), []).append(index)
+
+    def sealed_entry(self, index: int) -> SealedEntry:
+        return self._sealed[index]
+
+    def statement_index(self, leaf_hash: bytes) -> int | None:
+        return self._statements.get(leaf_hash)
+
+    def artifact_index(self, digest: entry_pb2.Digest) -> int | None:
+        return self._artifacts.get(digest_key(digest))
+
+    def generating_runs(self, digest: entry_pb2.Digest) -> Iterable[int]:
+        return self._runs.get(digest_key(digest), ())
+
+    def attestations(self, digest: entry_pb2.Digest) -> Iterable[int]:
+        return self._attestations.get(digest_key(digest), ())

@@ -1,0 +1,170 @@
+"""The thread that makes the derived indexes follow the published head.
+
+It is never in the way of intake: it reads what is published, and whatever goes wrong here is logged, tried again and
+shown (`Indexer.status`), while the log goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from lineage_ledger import kernel
+from lineage_ledger.formats import packed as packed_format
+from lineage_ledger.formats.merkle import HASH_SIZE
+from lineage_ledger.formats.seal import MAX_BATCH_BYTES
+from lineage_ledger_server.index.rows import Tally
+from lineage_ledger_server.index.runs import RunBuilder
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position
+
+if TYPE_CHECKING:
+    from lineage_ledger_server.log_reader import LogReader
+
+BUNDLE: Final = 256
+# What one commit may hold: enough that its sync is nothing beside it, little enough that memory stays small.
+MAX_COMMIT_ENTRIES: Final = 1 << 18
+MAX_COMMIT_BYTES: Final = 64 << 20
+POLL_S: Final = 0.05
+MAX_RETRY_S: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexerStatus:
+    indexed_size: int
+    """Entries in the indexes; the head's size less this is the lag."""
+    error: str
+    """Why it does not advance; empty if it does."""
+
+
+class Indexer:
+    """Follows `reader`'s head in a thread of its own, the only one that writes to `store`."""
+
+    def __init__(self, reader: LogReader, store: IndexStore) -> None:
+        self._reader = reader
+        self._store = store
+        self._wake = threading.Event()
+        self._stopping = False
+        self._rebuild = False
+        self._checked = False
+        self._thread: threading.Thread | None = None
+        self._status = IndexerStatus(store.position().size, "")
+
+    @property
+    def status(self) -> IndexerStatus:
+        return self._status
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread after the commit it is at. What is not indexed yet will be after the next start."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def notify(self) -> None:
+        """The head has moved. Costs nothing; without it the indexer looks every POLL_S."""
+        self._wake.set()
+
+    def rebuild(self) -> None:
+        """Throw the indexes away and make them again from the log, in the thread, from now on."""
+        self._rebuild = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        retry_s = POLL_S
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                while not self._stopping and self.step():
+                    pass
+                retry_s = wait_s = POLL_S
+            except Exception as error:  # noqa: BLE001  (the log goes on whatever happens here; seen in status and log)
+                _log.error("indexing failed, will be tried again", error=str(error), retry_s=retry_s, exc_info=error)
+                self._status = IndexerStatus(self._status.indexed_size, str(error) or type(error).__name__)
+                wait_s = retry_s
+                retry_s = min(2 * retry_s, MAX_RETRY_S)
+            self._wake.wait(wait_s)
+
+    def step(self) -> bool:
+        """Index the next stretch, one commit; False if there is nothing to do. For the thread, or in its place."""
+        if self._rebuild:
+            self._rebuild = False
+            self._store.clear()
+        before = self._store.position()
+        size = self._reader.head().size
+        if not self._is_of_this_log(before, size):
+            _log.warning("the indexes are of another log or ahead of it; made again", indexed=before.size, size=size)
+            self._store.clear()
+            before = EMPTY
+        if before.size == size:
+            self._status = IndexerStatus(size, "")
+            return False
+        write = self._read(before, size)
+        self._store.commit(write)
+        self._status = IndexerStatus(write.after.size, "")
+        return write.after.size < size
+
+    def _is_of_this_log(self, position: Position, size: int) -> bool:
+        if position.size > size:
+            return False
+        if not self._checked and position.size:
+            self._checked = self._reader.leaf_hash(position.size - 1) == position.last_leaf_hash
+            return self._checked
+        return True
+
+    def _read(self, before: Position, size: int) -> IndexWrite:
+        """What the entries from the position on add to the indexes; as many as fit into one commit."""
+        tally = Tally()
+        builder = RunBuilder(self._store.run)
+        at, last_leaf_hash, seen_bytes = before.size, before.last_leaf_hash, 0
+        # The bundle that the position lies in is read again whole: its run is made when it is full.
+        start = before.size - before.size % BUNDLE
+        for first_index, count, packed in self._reader.packed_range(start, size):
+            pieces = list(_pieces(first_index, packed))
+            for index, piece in pieces:
+                last_leaf_hash = _add_piece(tally, index, piece, before.size)
+            at = first_index + count
+            if count == BUNDLE:
+                builder.add_bundle(first_index, pieces)
+            seen_bytes += len(packed)
+            if at - before.size >= MAX_COMMIT_ENTRIES or seen_bytes >= MAX_COMMIT_BYTES or self._stopping:
+                break
+        after = Position(
+            at,
+            last_leaf_hash,
+            before.predictions + tally.predictions,
+            before.lost + tally.lost,
+            before.statements + tally.statements,
+        )
+        return IndexWrite(before, after, tally.postings, builder.runs, builder.merged)
+
+
+def _pieces(first_index: int, packed: bytes) -> Iterator[tuple[int, bytes]]:
+    """A bundle in pieces that the kernel scans at once; one piece unless its entries are large."""
+    start, index = 0, first_index
+    if len(packed) > MAX_BATCH_BYTES:
+        for place, (offset, length) in enumerate(packed_format.spans(packed)):
+            if offset + length - start > MAX_BATCH_BYTES:
+                yield index, packed[start : offset - packed_format.LENGTH_BYTES]
+                start, index = offset - packed_format.LENGTH_BYTES, first_index + place
+    yield index, packed[start:]
+
+
+def _add_piece(tally: Tally, first_index: int, packed: bytes, position: int) -> bytes:
+    """Take in the entries from `position` on; returns the last leaf hash of the piece."""
+    scanned = kernel.scan(packed)
+    for place, offset, length in scanned.others:
+        if first_index + place >= position:
+            leaf_hash = scanned.leaf_hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+            tally.add(first_index + place, packed[offset : offset + length], leaf_hash)
+    return scanned.leaf_hashes[-HASH_SIZE:]

@@ -1,0 +1,135 @@
+"""Finding through the indexes. They say where to look; what is returned is read from the log and checked there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from lineage_ledger.formats import packed as packed_format
+from lineage_ledger.formats.strict import parse_entry
+from lineage_ledger.trace import SealedEntry, digest_key
+from lineage_ledger.v1 import entry_pb2
+from lineage_ledger_server.errors import NotFoundError
+from lineage_ledger_server.store.index_store import PREFIX_BYTES, IndexStore, Position, Posting
+
+if TYPE_CHECKING:
+    from lineage_ledger_server.log_reader import LogReader
+
+PAGE = 256
+MAX_KEPT_BYTES = 8 << 20
+BUNDLE = 256
+
+
+class BoundSeal(NamedTuple):
+    """A seal, and how many of its predictions are bound to the deployment asked for."""
+
+    seal_index: int
+    predictions: int
+
+
+class Lookup:
+    """Statements, seals and request ids by what is asked for; every method takes the range of indexes to look in."""
+
+    def __init__(self, reader: LogReader, store: IndexStore) -> None:
+        self._reader = reader
+        self._store = store
+
+    def position(self) -> Position:
+        """How far the indexes are; entries from there on are not found yet."""
+        return self._store.position()
+
+    def searchable_size(self) -> int:
+        """Entries that are both published and indexed."""
+        return min(self._store.position().size, self._reader.head().size)
+
+    def indexes(self, kind: Posting, subject: bytes, start: int, end: int) -> Iterator[int]:
+        """Indexes in [start, end) that are posted for a subject, ascending."""
+        return (index for index, _ in self._postings(kind, subject, start, end))
+
+    def first(self, kind: Posting, subject: bytes, end: int) -> int | None:
+        """The first index below `end` that is posted for a subject."""
+        rows = self._store.postings(kind, subject, 0, end, 1)
+        return rows[0][0] if rows else None
+
+    def bound_seals(self, deployment_hash: bytes, start: int, end: int) -> Iterator[BoundSeal]:
+        """Seals in [start, end) with predictions bound to a deployment, ascending."""
+        return (BoundSeal(*row) for row in self._postings(Posting.BOUND, deployment_hash, start, end))
+
+    def _postings(self, kind: Posting, subject: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+        while start < end:
+            rows = self._store.postings(kind, subject, start, end, PAGE)
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0] + 1
+
+    def with_request_id(self, request_id: bytes, start: int, end: int) -> Iterator[int]:
+        """Indexes in [start, end) of predictions with this request id, ascending, each checked with its entry."""
+        prefix = hashlib.sha256(request_id).digest()[:PREFIX_BYTES]
+        tail = end - end % BUNDLE
+        at = start
+        while at < tail:
+            hits = self._store.find_rows(prefix, at, tail, PAGE)
+            yield from (index for index in hits if _has_request_id(self._reader.entry(index), request_id))
+            if len(hits) < PAGE:
+                break
+            at = hits[-1] + 1
+        # The last bundle has a run when it is full; until then it is looked through.
+        for first_index, _, packed in self._reader.packed_range(max(start, tail), end) if end > max(start, tail) else ():
+            for place, entry in enumerate(packed_format.iterate(packed)):
+                if _has_request_id(entry, request_id):
+                    yield first_index + place
+
+
+class LogStatements:
+    """The `StatementSource` of one walk over the log as it was when it had `size` entries. For one thread."""
+
+    def __init__(self, reader: LogReader, lookup: Lookup, size: int) -> None:
+        self._reader = reader
+        self._lookup = lookup
+        self._size = size
+        self._kept: dict[int, SealedEntry] = {}
+        self._kept_bytes = 0
+        self._names: dict[bytes, str] = {}
+
+    def sealed_entry(self, index: int) -> SealedEntry:
+        """Raises NotFoundError for an entry that no producer sealed."""
+        if (kept := self._kept.get(index)) is not None:
+            return kept
+        entry = self._reader.entry(index)
+        row, seal = self._reader.seal_of(index)
+        if index >= row.seal_index:
+            raise NotFoundError(f"entry {index} is a seal; only predictions and statements have a lineage")
+        sealed = SealedEntry(index, entry, row.seal_index, seal)
+        self._kept_bytes += len(entry) + len(seal.body_bytes)
+        if self._kept_bytes <= MAX_KEPT_BYTES:
+            self._kept[index] = sealed
+        return sealed
+
+    def statement_index(self, leaf_hash: bytes) -> int | None:
+        return self._lookup.first(Posting.STATEMENT, leaf_hash, self._size)
+
+    def artifact_index(self, digest: entry_pb2.Digest) -> int | None:
+        return self._lookup.first(Posting.ARTIFACT, digest_key(digest), self._size)
+
+    def generating_runs(self, digest: entry_pb2.Digest) -> Iterator[int]:
+        return self._lookup.indexes(Posting.GENERATED, digest_key(digest), 0, self._size)
+
+    def attestations(self, digest: entry_pb2.Digest) -> Iterator[int]:
+        return self._lookup.indexes(Posting.ATTESTED, digest_key(digest), 0, self._size)
+
+    def producer_name(self, public_key: bytes) -> str:
+        """The name under which a key was registered."""
+        if public_key not in self._names:
+            row = self._reader.producer(public_key)
+            if row is None:
+                raise NotFoundError(f"no producer with the key {public_key.hex()} is registered")
+            registered = parse_entry(self._reader.entry(row.registered_index)).producer_registered
+            self._names[public_key] = entry_pb2.ProducerRegistration.FromString(registered.body).name
+        return self._names[public_key]
+
+
+def _has_request_id(entry: bytes, request_id: bytes) -> bool:
+    parsed = entry_pb2.Entry.FromString(entry)
+    return parsed.HasField("prediction") and parsed.prediction.request_id == request_id

@@ -1,0 +1,260 @@
+"""The derived indexes on disk: an LMDB environment of their own, which can be thrown away and made again from the log.
+
+| table | key | value |
+|---|---|---|
+| `postings` | u8 `Posting` ‖ subject ‖ u64 index | u32 count for BOUND, else empty |
+| `runs` | u64 first index ‖ u8 level | sorted rows of 13 bytes: SHA-256(request id)[:10] ‖ u24 offset in the 2^20 range |
+| `meta` | `format`, `position` | format version and origin; `Position` |
+
+Integers are big-endian. A posting says that the entry at `index` is about the subject; no subject is the beginning of
+another one of its kind. A run of level j covers 256·16^j indexes from a multiple of that; one without rows is not stored.
+What a commit adds and how far the index is then are one transaction.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from lineage_ledger_server.errors import StoreError
+from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
+
+TABLES = ("postings", "runs", "meta")
+FORMAT = b"lineage-ledger index 1 "
+FORMAT_KEY = b"format"
+POSITION_KEY = b"position"
+ROW_BYTES = 13
+PREFIX_BYTES = 10
+RUN_RANGE_BITS = 20
+MAX_RUN_LEVEL = 3
+
+_POSITION = struct.Struct(">Q32sQQQ")
+_RUN_KEY = struct.Struct(">QB")
+
+
+class Posting(IntEnum):
+    """What a posting's index says about its subject."""
+
+    STATEMENT = 1
+    """Subject: leaf hash. The statement with that hash."""
+    ARTIFACT = 2
+    """Subject, as of the next four: digest key. An artifact with that digest."""
+    GENERATED = 3
+    """A run that has it among its outputs."""
+    USED = 4
+    """A run that has it among its inputs, or as code or environment."""
+    DEPLOYED = 5
+    """A deployment whose model it is."""
+    ATTESTED = 6
+    """An attestation about it."""
+    BOUND = 7
+    """Subject: leaf hash of a deployment. A seal with predictions bound to it; their count is the value."""
+    SEALED = 8
+    """Subject: public key. A seal by that key."""
+
+
+class PostingRow(NamedTuple):
+    kind: Posting
+    subject: bytes
+    index: int
+    count: int = 0
+
+
+class Position(NamedTuple):
+    """How far the indexes are, and what they have seen up to there."""
+
+    size: int
+    """Entries indexed."""
+    last_leaf_hash: bytes
+    """Of the last entry indexed: tells this log from another one. 32 bytes."""
+    predictions: int
+    lost: int
+    statements: int
+
+
+EMPTY = Position(0, bytes(32), 0, 0, 0)
+
+
+class RunKey(NamedTuple):
+    """Covers the indexes [first_index, first_index + 256·16^level)."""
+
+    first_index: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWrite:
+    """What one commit adds: postings, runs (and runs that were merged into larger ones), and the position after it."""
+
+    before: Position
+    after: Position
+    postings: Sequence[PostingRow]
+    runs: Mapping[RunKey, bytes]
+    merged: Sequence[RunKey]
+
+
+class IndexStore:
+    """One thread of one process writes; any thread and process may read. Every method is one short transaction."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        map_bytes: int = MAP_BYTES,
+        max_map_bytes: int = MAX_MAP_BYTES,
+        read_only: bool = False,
+    ) -> IndexStore:
+        """Open the indexes of the ledger `origin`. Those of another origin or format are emptied, to be made again;
+        if `read_only`, they are a StoreError."""
+        environment = Environment(
+            path, tables=TABLES, map_bytes=map_bytes, max_map_bytes=max_map_bytes, read_only=read_only
+        )
+        try:
+            store = cls(environment)
+            expected = FORMAT + origin.encode()
+            with environment.read() as txn:
+                found = bytes(txn.get(FORMAT_KEY, b"", db=environment.table("meta")))
+            if found != expected:
+                if read_only:
+                    raise StoreError(
+                        f"{path} holds the indexes {found!r}, not {expected!r}; the server makes them anew"
+                    )
+                store.clear()
+                with environment.write() as writing:
+                    writing.put(FORMAT_KEY, expected, db=environment.table("meta"))
+            return store
+        except BaseException:
+            environment.close()
+            raise
+
+    def position(self) -> Position:
+        """How far the indexes are."""
+        with self._environment.read() as txn:
+            value = txn.get(POSITION_KEY, db=self._environment.table("meta"))
+            return EMPTY if value is None else Position._make(_POSITION.unpack(value))
+
+    def commit(self, write: IndexWrite) -> None:
+        """Add what follows the position; all or nothing. Raises DiskFullError or StoreError."""
+        table = self._environment.table
+        with self._environment.write(sum(map(len, write.runs.values())) + 128 * len(write.postings)) as txn:
+            value = txn.get(POSITION_KEY, db=table("meta"))
+            if (_POSITION.pack(*EMPTY) if value is None else bytes(value)) != _POSITION.pack(*write.before):
+                raise StoreError("the indexes are not where this commit begins; read the position again")
+            put_all(txn, table("postings"), [(_posting_key(row), _posting_value(row)) for row in write.postings])
+            put_all(txn, table("runs"), [(_RUN_KEY.pack(*key), rows) for key, rows in write.runs.items() if rows])
+            for key in write.merged:
+                txn.delete(_RUN_KEY.pack(*key), db=table("runs"))
+            txn.put(POSITION_KEY, _POSITION.pack(*write.after), db=table("meta"))
+
+    def clear(self) -> None:
+        """Throw all away but the format; the position is 0 then."""
+        with self._environment.write() as txn:
+            for name in ("postings", "runs"):
+                txn.drop(self._environment.table(name), delete=False)
+            txn.delete(POSITION_KEY, db=self._environment.table("meta"))
+
+    def postings(self, kind: Posting, subject: bytes, start: int, end: int, limit: int) -> list[tuple[int, int]]:
+        """At most `limit` postings with start <= index < end, ascending: index, and count (0 but for BOUND)."""
+        prefix = bytes((kind,)) + subject
+        found: list[tuple[int, int]] = []
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._environment.table("postings")) as cursor,
+        ):
+            if not cursor.set_range(prefix + start.to_bytes(8, "big")):
+                return found
+            for key, value in cursor.iternext():
+                index = int.from_bytes(key[-8:], "big")
+                if len(found) == limit or bytes(key[:-8]) != prefix or index >= end:
+                    break
+                found.append((index, int.from_bytes(value, "big")))
+        return found
+
+    def run(self, key: RunKey) -> bytes:
+        """A run's rows; empty if it has none, or is not there."""
+        with self._environment.read() as txn:
+            return bytes(txn.get(_RUN_KEY.pack(*key), b"", db=self._environment.table("runs")))
+
+    def find_rows(self, prefix: bytes, start: int, end: int, limit: int) -> list[int]:
+        """At most `limit` indexes in [start, end), ascending, whose rows begin with `prefix` (10 bytes).
+
+        Others' request ids may have the same prefix, so a hit is only that: look at the entry.
+        """
+        found: list[int] = []
+        with self._environment.read() as txn, txn.cursor(self._environment.table("runs")) as cursor:
+            # No run crosses a boundary of 2^20, so none that begins before this one reaches `start`.
+            if not cursor.set_range(_RUN_KEY.pack(start >> RUN_RANGE_BITS << RUN_RANGE_BITS, 0)):
+                return found
+            for key, rows in cursor.iternext():
+                first_index, level = _RUN_KEY.unpack(key)
+                if first_index >= end or len(found) >= limit:
+                    break
+                if first_index + run_width(level) > start:
+                    found += _hits(rows, prefix, first_index, start, end, limit - len(found))
+        return found
+
+    def dump(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """Every row of every table, in order: what two builds of one log are compared by."""
+        for name in TABLES:
+            with self._environment.read() as txn, txn.cursor(self._environment.table(name)) as cursor:
+                rows = [(bytes(key), bytes(value)) for key, value in cursor]
+            yield from ((name, key, value) for key, value in rows)
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the indexes take on disk."""
+        return self._environment.file_bytes
+
+    def check_readers(self) -> int:
+        """Free the reader slots of killed processes; how many there were."""
+        return self._environment.check_readers()
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+def run_width(level: int) -> int:
+    """Indexes that a run of this level covers."""
+    return 256 << 4 * level
+
+
+def _posting_key(row: PostingRow) -> bytes:
+    return bytes((row.kind,)) + row.subject + row.index.to_bytes(8, "big")
+
+
+def _posting_value(row: PostingRow) -> bytes:
+    return row.count.to_bytes(4, "big") if row.count else b""
+
+
+class _Rows(Sequence[bytes]):
+    """A run as a sequence of its rows, for `bisect`."""
+
+    def __init__(self, rows: memoryview) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows) // ROW_BYTES
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]  # overloads for slices that nobody takes
+        return bytes(self._rows[place * ROW_BYTES : (place + 1) * ROW_BYTES])
+
+
+def _hits(rows: memoryview, prefix: bytes, first_index: int, start: int, end: int, limit: int) -> Iterator[int]:
+    base = first_index >> RUN_RANGE_BITS << RUN_RANGE_BITS
+    run = _Rows(rows)
+    place = bisect_left(run, prefix + max(start - base, 0).to_bytes(3, "big"))
+    for row in (run[at] for at in range(place, min(place + limit, len(run)))):
+        index = base + int.from_bytes(row[PREFIX_BYTES:], "big")
+        if row[:PREFIX_BYTES] != prefix or index >= end:
+            return
+        yield index
