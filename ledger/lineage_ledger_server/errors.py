@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lineage_ledger.errors import LineageError
+from lineage_ledger.errors import CorruptError, LineageError
 
 
 class ServerError(LineageError):
@@ -57,3 +57,54 @@ class IndexOutOfRangeError(ServerError):
     def __init__(self, message: str, *, size: int) -> None:
         super().__init__(message)
         self.size = size
+        self.metadata = {"size": str(size)}
+
+
+class CorruptValueError(CorruptError):
+    """A stored value that is not what the tree, or the entry it speaks of, says; it was not served.
+
+    Name the `index` of the entry, or the tile as (`level`, number).
+    """
+
+    reason = "CORRUPT"
+
+    def __init__(self, message: str, *, index: int | None = None, tile: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+        self.tile = tile
+        self.metadata: dict[str, str] = {}
+        if index is not None:
+            self.metadata["index"] = str(index)
+        if tile is not None:
+            self.metadata["tile"] = f"{tile[0]}/{tile[1]}"
+
+
+class RefusedError(ServerError):
+    """A request that is refused for the reason given at its raising; `metadata` are facts for the caller to act on."""
+
+    def __init__(self, message: str, *, reason: str, **metadata: int | str) -> None:
+        super().__init__(message)
+        self.reason = reason  # type: ignore[misc]  # one class for many reasons: an instance's, not the class's
+        self.metadata = {name: str(value) for name, value in metadata.items()}
+
+
+class LimitError(RefusedError):
+    """More than a limit allows; `limit` is its name, `value` what it allows."""
+
+    def __init__(self, message: str, *, limit: str, value: int) -> None:
+        super().__init__(message, reason="LIMIT_EXCEEDED", limit=limit, value=value)
+
+
+class SequenceError(RefusedError):
+    """A batch that does not go on where its chain stands."""
+
+    def __init__(self, message: str, *, reason: str = "SEQUENCE_GAP", **metadata: int) -> None:
+        super().__init__(message, reason=reason, **metadata)
+
+
+class AdminError(RefusedError):
+    """An admin's change that may not happen."""
+
+
+class NotWritableError(RefusedError):
+    """The ledger takes nothing at the moment: it stops, its disk is full, or its clock leapt."""

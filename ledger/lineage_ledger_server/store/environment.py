@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -28,8 +29,11 @@ COMMIT_SLACK_BYTES = 1 << 20
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-ReadTransaction = lmdb.Transaction[memoryview]
-WriteTransaction = lmdb.Transaction[bytes]
+if TYPE_CHECKING:
+    ReadTransaction = lmdb.Transaction[memoryview]
+    WriteTransaction = lmdb.Transaction[bytes]
+else:  # generic for the type checker only
+    ReadTransaction = WriteTransaction = lmdb.Transaction
 
 
 class Environment:

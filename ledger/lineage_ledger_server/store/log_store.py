@@ -1,0 +1,224 @@
+"""The log on disk: entries, tiles, batches, chains, producers and blocks, a group of entries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lineage_ledger.errors import LineageError
+from lineage_ledger_server.errors import CorruptValueError, StoreError
+from lineage_ledger_server.store import rows
+from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, WriteTransaction, put_all
+from lineage_ledger_server.store.log_snapshot import LogSnapshot
+from lineage_ledger_server.store.packed_entries import leaf_hashes_of
+from lineage_ledger_server.store.right_edge import Growth, RightEdge
+from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH, ChainRow, GroupWrite
+
+TABLES = (
+    "bundles",
+    "tail",
+    "tiles",
+    "batches",
+    "directory",
+    "chains",
+    "chain_ids",
+    "producers",
+    "blocks",
+    "meta",
+)
+FORMAT_KEY = b"format"
+FORMAT = b"lineage-ledger log 1"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGroup:
+    """A group and what it makes of the tree; nothing is written yet."""
+
+    group: GroupWrite
+    base: RightEdge = field(repr=False)
+    growth: Growth = field(repr=False)
+    root: bytes
+    """RFC 6962 root of the tree with the group, 32 bytes."""
+
+    @property
+    def size(self) -> int:
+        """Entries with the group."""
+        return self.growth.edge.size
+
+
+class LogStore:
+    """The log's LMDB environment. One thread of one process writes; any thread and process may take snapshots.
+
+    The writer keeps the right edge of the tree in memory, and it changes only when a commit has succeeded.
+    """
+
+    def __init__(self, environment: Environment, edge: RightEdge | None) -> None:
+        self._environment = environment
+        self._edge = edge
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        map_bytes: int = MAP_BYTES,
+        max_map_bytes: int = MAX_MAP_BYTES,
+        read_only: bool = False,
+    ) -> LogStore:
+        """Open the log in the folder `path`, and make it if it is not there, unless `read_only`.
+
+        To write, the right edge is read: at most 255 entries, which are hashed again, and a tile of each level. Raises
+        StoreError if it cannot be opened, CorruptValueError if the right edge is damaged.
+        """
+        environment = Environment(
+            path, tables=TABLES, map_bytes=map_bytes, max_map_bytes=max_map_bytes, read_only=read_only
+        )
+        try:
+            store = cls(environment, None)
+            store._check_format(write=not read_only)
+            if not read_only:
+                with store.snapshot() as snapshot:
+                    store._edge = _read_edge(snapshot)
+            return store
+        except BaseException:
+            environment.close()
+            raise
+
+    def _check_format(self, *, write: bool) -> None:
+        with self._environment.read() as txn:
+            found = bytes(txn.get(FORMAT_KEY, b"", db=self._environment.table("meta")))
+        if write and not found:
+            with self._environment.write() as writing:
+                writing.put(FORMAT_KEY, FORMAT, db=self._environment.table("meta"))
+        elif found != FORMAT:
+            raise StoreError(
+                f"{self._environment.path} holds {found!r}, not {FORMAT!r}; was it made by another version?"
+            )
+
+    @property
+    def edge(self) -> RightEdge:
+        """The right edge of what is committed. Raises StoreError if the store is read-only."""
+        if self._edge is None:
+            raise StoreError(f"{self._environment.path} was opened to be read only")
+        return self._edge
+
+    @property
+    def size(self) -> int:
+        """Entries committed, as the writer knows it. Raises StoreError if the store is read-only."""
+        return self.edge.size
+
+    def root(self) -> bytes:
+        """Root of what is committed, 32 bytes. Raises StoreError if the store is read-only."""
+        return self.edge.root()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[LogSnapshot]:
+        """A consistent view of the tables. Keep it short, and take none inside another of the same thread."""
+        with self._environment.read() as txn:
+            yield LogSnapshot(self._environment, txn)
+
+    def append(self, group: GroupWrite) -> None:
+        """`prepare` and `commit`."""
+        self.commit(self.prepare(group))
+
+    def prepare(self, group: GroupWrite) -> PreparedGroup:
+        """What the group makes of the tree, in memory. Raises StoreError for a group that does not fit on it."""
+        edge = self.edge
+        if group.first_index != edge.size or not group.leaf_hashes or len(group.leaf_hashes) % HASH_SIZE:
+            raise StoreError(
+                f"a group of {len(group.leaf_hashes)} bytes of hashes from index {group.first_index} "
+                f"does not follow the {edge.size} entries of the log"
+            )
+        try:
+            growth = edge.grown(group.packed, group.leaf_hashes)
+        except ValueError as error:
+            raise StoreError(f"the group from index {group.first_index} is malformed: {error}") from error
+        return PreparedGroup(group, edge, growth, growth.edge.root())
+
+    def commit(self, prepared: PreparedGroup) -> None:
+        """Write a group in one synced transaction; all of it or nothing.
+
+        Raises DiskFullError or StoreError; the store is then as before, and can be used on.
+        """
+        if prepared.base is not self._edge:
+            raise StoreError("the group was prepared on another state of the log; prepare it again")
+        group, growth = prepared.group, prepared.growth
+        with self._environment.write(len(group.packed) + len(group.leaf_hashes)) as txn:
+            self._put_entries(txn, growth)
+            self._put_rows(txn, group)
+        self._edge = growth.edge
+
+    def _put_entries(self, txn: WriteTransaction, growth: Growth) -> None:
+        table = self._environment.table
+        if growth.bundles:
+            bundles = [(rows.number_key(b.number), b.leaf_hashes + b.packed) for b in growth.bundles]
+            put_all(txn, table("bundles"), bundles, append=True)
+            txn.drop(table("tail"), delete=False)
+            put_all(txn, table("tiles"), [(rows.tile_key(t.level, t.number), t.hashes) for t in growth.tiles])
+        if growth.tail is not None:
+            tail = growth.tail
+            row = (rows.number_key(tail.first_index), rows.tail_value(tail.leaf_hashes, tail.packed))
+            put_all(txn, table("tail"), [row], append=True)
+
+    def _put_rows(self, txn: WriteTransaction, group: GroupWrite) -> None:
+        table = self._environment.table
+        batches = [(rows.number_key(row.seal_index), rows.batch_value(row)) for row in group.batches]
+        put_all(txn, table("batches"), batches, append=True)
+        directory = [
+            (rows.directory_key(row.chain_ordinal, row.batch_sequence), rows.number_key(row.seal_index))
+            for row in group.batches
+        ]
+        put_all(txn, table("directory"), directory)
+        self._put_chains(txn, group.chains)
+        producers = [(key, rows.producer_value(row)) for key, row in group.producers.items()]
+        put_all(txn, table("producers"), producers)
+        block = (rows.number_key(group.block_number), rows.number_key(group.block_index))
+        put_all(txn, table("blocks"), [block], append=True)
+
+    def _put_chains(self, txn: WriteTransaction, chains: Mapping[bytes, ChainRow]) -> None:
+        chain_ids = self._environment.table("chain_ids")
+        put_all(txn, self._environment.table("chains"), [(key, rows.chain_value(row)) for key, row in chains.items()])
+        for chain_id, row in chains.items():
+            key = rows.ordinal_key(row.ordinal)
+            if not txn.put(key, chain_id, overwrite=False, db=chain_ids) and txn.get(key, db=chain_ids) != chain_id:
+                raise StoreError(f"ordinal {row.ordinal} belongs to another chain than {chain_id.hex()}")
+
+    def check_readers(self) -> int:
+        """Free the reader slots of killed processes; how many there were. Call it from a timer."""
+        return self._environment.check_readers()
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the log takes on disk."""
+        return self._environment.file_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the map that are, or were, in use."""
+        return self._environment.used_bytes
+
+    @property
+    def map_bytes(self) -> int:
+        """The most that the map can hold now, in bytes; it grows at need."""
+        return self._environment.map_bytes
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+def _read_edge(snapshot: LogSnapshot) -> RightEdge:
+    """The right edge as stored. The tail is hashed again here; the tiles are held to the head record by `reconcile`."""
+    edge = snapshot.right_edge(snapshot.size)
+    try:
+        intact = all(leaf_hashes_of(packed) == edge.tail_hashes for packed in edge.tail_packed)
+    except LineageError:
+        intact = False
+    if not intact:
+        first_index = edge.size - edge.size % WIDTH
+        raise CorruptValueError(
+            f"the entries from index {first_index} on do not have their stored hashes; restore the log from a copy",
+            index=first_index,
+        )
+    return edge

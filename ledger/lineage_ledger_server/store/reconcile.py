@@ -1,0 +1,90 @@
+"""Holds the log that is on disk against the head record, before anything is signed over it."""
+
+from __future__ import annotations
+
+from lineage_ledger.errors import LineageError
+from lineage_ledger.formats import note
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError
+from lineage_ledger_server.head import Head
+from lineage_ledger_server.store.log_store import LogStore
+from lineage_ledger_server.store.packed_entries import leaf_hashes_of, span
+from lineage_ledger_server.store.right_edge import RightEdge
+from lineage_ledger_server.store.rows import WIDTH
+
+_ADVICE = (
+    "Nothing will be signed over this log. Put back the newest copy of the log, or find out who changed it; "
+    "if the head record is the wrong one, name the right file"
+)
+
+
+def reconcile(head: Head | None, store: LogStore, verifier: note.Verifier) -> bool:
+    """Compare the head record with the store, open for writing. True: the log is ahead, and its root is to be signed.
+
+    What lies beyond the head was written by a commit that nobody signed before the ledger stopped, so its entries are
+    hashed again here. Raises HeadMismatchError if the log is older than the head or another one, or if the head was not
+    signed with `verifier`'s key; CorruptValueError if what lies beyond the head is not what is stored of it.
+    """
+    if head is None:
+        return _without_head(store)
+    try:
+        Checkpoint.open(head.note, verifier)
+    except LineageError as error:
+        raise HeadMismatchError(f"the head record is not this ledger's: {error}. {_ADVICE}") from error
+    if store.size < head.size:
+        raise HeadMismatchError(
+            f"the log has {store.size} entries, but a checkpoint over {head.size} was signed: it is an old copy, or "
+            f"was cut. {_ADVICE}"
+        )
+    try:
+        with store.snapshot() as snapshot:
+            edge = snapshot.right_edge(head.size)
+    except CorruptValueError as error:
+        raise HeadMismatchError(f"the log cannot be held against the head record: {error}. {_ADVICE}") from error
+    if edge.root() != head.root:
+        raise HeadMismatchError(
+            f"the log's first {head.size} entries have the root {edge.root().hex()}, but {head.root.hex()} was signed: "
+            f"the log, or the right edge of its tiles, was changed. {_ADVICE}"
+        )
+    if store.size == head.size:
+        return False
+    _check_beyond(edge, store)
+    return True
+
+
+def _without_head(store: LogStore) -> bool:
+    """Only a ledger that stopped while it was made has no head: nothing in it, or the first block."""
+    if store.size == 0:
+        return False
+    with store.snapshot() as snapshot:
+        blocks = snapshot.last_block()[0]
+    if blocks > 1:
+        raise HeadMismatchError(
+            f"the log has {store.size} entries in {blocks} blocks, and the head record that goes with it is missing: "
+            f"it was lost, or another place was named for it. {_ADVICE}"
+        )
+    _check_beyond(RightEdge(), store)
+    return True
+
+
+def _check_beyond(edge: RightEdge, store: LogStore) -> None:
+    """Hash the entries behind `edge`, grow it by them, and compare with the store."""
+    size = edge.size
+    while edge.size < store.size:
+        number, place = divmod(edge.size, WIDTH)
+        with store.snapshot() as snapshot:
+            _, packed = snapshot.bundle_bytes(number)
+        width = min(WIDTH, store.size - number * WIDTH)
+        try:
+            start, end = span(packed, place, width)
+            own = packed[start:end]
+            edge = edge.grown(own, leaf_hashes_of(own)).edge
+        except (LineageError, ValueError) as error:
+            raise CorruptValueError(
+                f"the bundle of index {edge.size}, beyond the head, does not split into entries: {error}. {_ADVICE}",
+                index=edge.size,
+            ) from error
+    if edge.root() != store.root():
+        raise CorruptValueError(
+            f"the entries from index {size} on, beyond the head, do not hash to the stored tiles. {_ADVICE}", index=size
+        )

@@ -1,0 +1,131 @@
+"""Rows of the log's tables: what they mean, and their bytes. Integers are big-endian, so that keys sort by number."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+HASH_SIZE = 32
+# Entries in a bundle, hashes in a tile.
+WIDTH = 256
+TILE_BYTES = WIDTH * HASH_SIZE
+
+_U16 = struct.Struct(">H")
+_U64 = struct.Struct(">Q")
+_BATCH = struct.Struct(">IQQI")
+_DIRECTORY_KEY = struct.Struct(">IQ")
+_CHAIN = struct.Struct(">IQQQ")
+_PRODUCER = struct.Struct(">QQ")
+_ORDINAL = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One batch: its seal is at `seal_index`, its `count` entries just before."""
+
+    seal_index: int
+    chain_ordinal: int
+    batch_sequence: int
+    first_number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """One chain; `ordinal` is its place in the order in which chains came. `conflict_index` 0: none."""
+
+    ordinal: int
+    first_seal_index: int
+    last_seal_index: int
+    conflict_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerRow:
+    """One producer's key: the entries that registered it and that retired or compromised it (0: none)."""
+
+    registered_index: int
+    ended_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWrite:
+    """What one commit adds, in finished bytes."""
+
+    first_index: int
+    """Must be the store's size."""
+    packed: bytes
+    """All entries of the group, the block last."""
+    leaf_hashes: bytes
+    """32 bytes an entry."""
+    batches: Sequence[BatchRow]
+    """Ascending by `seal_index`."""
+    chains: Mapping[bytes, ChainRow]
+    """New and changed rows by 16-byte chain id; new ones by ascending ordinal."""
+    producers: Mapping[bytes, ProducerRow]
+    """New and changed rows by 32-byte public key."""
+    block_number: int
+    block_index: int
+
+
+def number_key(number: int) -> bytes:
+    """Key of `bundles` (bundle number), `tail`, `batches` (index) and `blocks` (block number)."""
+    return _U64.pack(number)
+
+
+def number_of(value: bytes | memoryview) -> int:
+    """Undoes `number_key`; also the value of `directory` and `blocks`."""
+    return int(_U64.unpack(value)[0])
+
+
+def tile_key(level: int, number: int) -> bytes:
+    return _U64.pack(level << 56 | number)
+
+
+def ordinal_key(ordinal: int) -> bytes:
+    return _ORDINAL.pack(ordinal)
+
+
+def directory_key(chain_ordinal: int, batch_sequence: int) -> bytes:
+    return _DIRECTORY_KEY.pack(chain_ordinal, batch_sequence)
+
+
+def tail_value(leaf_hashes: bytes, packed: bytes) -> bytes:
+    return _U16.pack(len(leaf_hashes) // HASH_SIZE) + leaf_hashes + packed
+
+
+def split_tail(value: bytes | memoryview) -> tuple[bytes, bytes]:
+    """Leaf hashes and packed entries of a tail row."""
+    (count,) = _U16.unpack_from(value)
+    split = _U16.size + HASH_SIZE * count
+    return bytes(value[_U16.size : split]), bytes(value[split:])
+
+
+def tail_count(value: bytes | memoryview) -> int:
+    """Entries of a tail row, as it says itself."""
+    return int(_U16.unpack_from(value)[0])
+
+
+def batch_value(row: BatchRow) -> bytes:
+    return _BATCH.pack(row.chain_ordinal, row.batch_sequence, row.first_number, row.count)
+
+
+def batch_row(seal_index: int, value: bytes | memoryview) -> BatchRow:
+    return BatchRow(seal_index, *_BATCH.unpack(value))
+
+
+def chain_value(row: ChainRow) -> bytes:
+    return _CHAIN.pack(row.ordinal, row.first_seal_index, row.last_seal_index, row.conflict_index)
+
+
+def chain_row(value: bytes | memoryview) -> ChainRow:
+    return ChainRow(*_CHAIN.unpack(value))
+
+
+def producer_value(row: ProducerRow) -> bytes:
+    return _PRODUCER.pack(row.registered_index, row.ended_index)
+
+
+def producer_row(value: bytes | memoryview) -> ProducerRow:
+    return ProducerRow(*_PRODUCER.unpack(value))

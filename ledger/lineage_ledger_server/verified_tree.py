@@ -1,0 +1,244 @@
+"""Hashes, entries and proofs under one published head: each is shown to belong to the head's root before it is given.
+
+The right edge of the tree hashes to the root; each full tile hashes to one hash of the tile above it; each entry
+hashes to one hash of its tile of level 0. So one flipped bit is noticed by whoever reads past it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from lineage_ledger import kernel
+from lineage_ledger.errors import LineageError
+from lineage_ledger.formats import merkle
+from lineage_ledger.formats.tiles import hash_in_tile
+from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, IndexOutOfRangeError
+from lineage_ledger_server.head import Head
+from lineage_ledger_server.store.log_snapshot import LogSnapshot
+from lineage_ledger_server.store.log_store import LogStore
+from lineage_ledger_server.store.packed_entries import leaf_hashes_of, span
+from lineage_ledger_server.store.right_edge import root_of_partial_tiles
+from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH
+
+# 8 KiB each.
+CACHED_TILES = 2048
+
+
+class TileCache:
+    """Full tiles that were verified, the least recently used one dropped first; thread-safe."""
+
+    def __init__(self, capacity: int = CACHED_TILES) -> None:
+        self._capacity = capacity
+        self._tiles: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, level: int, number: int) -> bytes | None:
+        with self._lock:
+            hashes = self._tiles.get((level, number))
+            if hashes is not None:
+                self._tiles.move_to_end((level, number))
+            return hashes
+
+    def put(self, level: int, number: int, hashes: bytes) -> None:
+        with self._lock:
+            self._tiles[level, number] = hashes
+            self._tiles.move_to_end((level, number))
+            while len(self._tiles) > self._capacity:
+                self._tiles.popitem(last=False)
+
+
+class VerifiedTree:
+    """The log up to `head`, read from `store`. Immutable but for the cache, so any thread may use it.
+
+    Raises CorruptValueError if the right edge as stored does not have the head's root. Methods raise
+    IndexOutOfRangeError beyond the head and CorruptValueError for stored bytes that are not what the root says.
+    """
+
+    def __init__(self, store: LogStore, head: Head, cache: TileCache) -> None:
+        self.head = head
+        self._store = store
+        self._cache = cache
+        with self._snapshot() as snapshot:
+            edge = snapshot.right_edge(head.size)
+        self._partial_tiles: Sequence[bytes] = (edge.tail_hashes, *edge.tiles)
+        if root_of_partial_tiles(self._partial_tiles) != head.root:
+            raise self._edge_error()
+
+    def follow(self, head: Head) -> VerifiedTree:
+        """The tree of a newer head, which must be this one grown: only so may it share the tiles verified here.
+
+        Raises HeadMismatchError if it is not.
+        """
+        if head.size < self.head.size:
+            raise HeadMismatchError(f"the published head went back from size {self.head.size} to {head.size}")
+        newer = VerifiedTree(self._store, head, self._cache)
+        if merkle.root_of(self.head.size, newer) != self.head.root:
+            raise HeadMismatchError(
+                f"the published head of size {head.size} is not over the tree of size {self.head.size} published before"
+            )
+        return newer
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[LogSnapshot]:
+        with self._store.snapshot() as snapshot:
+            if snapshot.size < self.head.size:
+                raise CorruptValueError(
+                    f"the log has {snapshot.size} entries, but {self.head.size} are published; restore it from a copy",
+                    index=snapshot.size,
+                )
+            yield snapshot
+
+    # Hashes
+
+    def tile(self, level: int, number: int) -> bytes:
+        """All hashes that the tile has under the head: 256 of 32 bytes each, or fewer at the right edge."""
+        count = self.head.size >> 8 * level
+        if not (number >= 0 and number * WIDTH < count):
+            raise IndexOutOfRangeError(
+                f"there is no tile {level}/{number} under a head of size {self.head.size}", size=self.head.size
+            )
+        if (number + 1) * WIDTH > count:
+            return self._partial_tiles[level]
+        hashes = self._cache.get(level, number)
+        if hashes is None:
+            with self._snapshot() as snapshot:
+                hashes = snapshot.tile_hashes(level, number, WIDTH)
+            if kernel.tree_root(hashes) != self._hash(level + 1, number):
+                raise CorruptValueError(
+                    f"tile {level}/{number} does not hash to what the tile above it says; restore the log from a copy",
+                    tile=(level, number),
+                )
+            self._cache.put(level, number, hashes)
+        return hashes
+
+    def _hash(self, tile_level: int, n: int) -> bytes:
+        number, place = divmod(n, WIDTH)
+        return self.tile(tile_level, number)[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+
+    def leaf_hash(self, index: int) -> bytes:
+        """32 bytes."""
+        self._check_index(index)
+        return self._hash(0, index)
+
+    def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
+        """As `merkle.HashReader` asks."""
+        roots = []
+        for level, n in coordinates:
+            tile, start = hash_in_tile(level, n)
+            hashes = self.tile(tile.level, tile.number)
+            roots.append(kernel.tree_root(hashes[start * HASH_SIZE : tile.width * HASH_SIZE]))
+        return roots
+
+    # Entries
+
+    def entry(self, index: int) -> bytes:
+        """The entry's bytes."""
+        self._check_index(index)
+        number, place = divmod(index, WIDTH)
+        with self._snapshot() as snapshot:
+            _, packed = snapshot.bundle_bytes(number)
+        try:
+            start, end = span(packed, place, place + 1)
+        except ValueError as error:
+            raise _entry_error(index) from error
+        entry = packed[start + 2 : end]
+        if merkle.leaf_hash(entry) != self._hash(0, index):
+            raise _entry_error(index)
+        return entry
+
+    def packed_bundle(self, number: int, start: int, end: int) -> bytes:
+        """Packed entries of the places [start, end) of a bundle."""
+        with self._snapshot() as snapshot:
+            _, packed = snapshot.bundle_bytes(number)
+        expected = self.tile(0, number)[start * HASH_SIZE : end * HASH_SIZE]
+        try:
+            first, last = span(packed, start, end)
+            own = packed[first:last]
+            hashes = leaf_hashes_of(own)
+        except (LineageError, ValueError) as error:
+            raise _entry_error(number * WIDTH + start) from error
+        if hashes != expected:
+            raise _entry_error(number * WIDTH + start + _first_difference(hashes, expected))
+        return own
+
+    # Proofs
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        self._check_size(size)
+        if not 0 <= index < size:
+            raise IndexOutOfRangeError(f"index {index} is not in a tree of {size} entries", size=size)
+        proof = merkle.inclusion_proof(index, size, self)
+        merkle.verify_inclusion(self.leaf_hash(index), index, size, proof, self.root(size))
+        return proof
+
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
+        self._check_size(new_size)
+        if not 1 <= old_size <= new_size:
+            raise IndexOutOfRangeError(f"the old size {old_size} is not within 1 to {new_size}", size=new_size)
+        proof = merkle.consistency_proof(old_size, new_size, self)
+        merkle.verify_consistency(old_size, self.root(old_size), new_size, self.root(new_size), proof)
+        return proof
+
+    def multiproof(self, indexes: Sequence[int], size: int) -> list[bytes]:
+        self._check_size(size)
+        for index in indexes:
+            if not 0 <= index < size:
+                raise IndexOutOfRangeError(f"index {index} is not in a tree of {size} entries", size=size)
+        proof = merkle.multiproof(indexes, size, self)
+        leaves: Mapping[int, bytes] = {index: self.leaf_hash(index) for index in indexes}
+        if merkle.multiproof_root(leaves, size, proof) != self.root(size):
+            raise CorruptValueError(f"a multiproof of {len(indexes)} leaves does not lead to the root of size {size}")
+        return proof
+
+    def root(self, size: int) -> bytes:
+        """Root of the first `size` entries, 32 bytes."""
+        self._check_size(size)
+        return self.head.root if size == self.head.size else merkle.root_of(size, self)
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < self.head.size:
+            raise IndexOutOfRangeError(
+                f"index {index} is not below the published size {self.head.size}", size=self.head.size
+            )
+
+    def _check_size(self, size: int) -> None:
+        if not 0 <= size <= self.head.size:
+            raise IndexOutOfRangeError(f"size {size} is beyond the published {self.head.size}", size=self.head.size)
+
+    def _edge_error(self) -> CorruptValueError:
+        """Names what is wrong with a right edge that does not have the head's root, as far as that can be told."""
+        what = "the right edge of the tree does not have the published root; restore the log from a copy"
+        with self._snapshot() as snapshot:
+            for level, hashes in enumerate(self._partial_tiles):
+                number = self.head.size >> 8 * (level + 1)
+                for place in range(len(hashes) // HASH_SIZE):
+                    n = number * WIDTH + place
+                    if level == 0:
+                        try:
+                            first, last = span(snapshot.bundle_bytes(number)[1], place, place + 1)
+                            below = merkle.leaf_hash(snapshot.bundle_bytes(number)[1][first + 2 : last])
+                        except ValueError:
+                            return CorruptValueError(what, index=n)
+                    else:
+                        below = kernel.tree_root(snapshot.tile_hashes(level - 1, n, WIDTH))
+                    if below != hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]:
+                        return CorruptValueError(what, tile=(level, number))
+        return CorruptValueError(what)
+
+
+def _entry_error(index: int) -> CorruptValueError:
+    return CorruptValueError(
+        f"the entry at index {index} does not hash to what the tree says; restore the log from a copy", index=index
+    )
+
+
+def _first_difference(hashes: bytes, expected: bytes) -> int:
+    """Place of the first hash in which the two differ."""
+    for place in range(len(expected) // HASH_SIZE):
+        at = slice(place * HASH_SIZE, (place + 1) * HASH_SIZE)
+        if hashes[at] != expected[at]:
+            return place
+    return len(expected) // HASH_SIZE
