@@ -1,0 +1,107 @@
+"""`lineage serve`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from lineage_ledger_server.logs import configure_logs
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lineage serve --data ledger
+  lineage serve --data ledger --origin example.com/ledger/prod --head /mnt/other/head
+  lineage serve --data ledger --listen 0.0.0.0:7461 --tls-cert s.pem --tls-key s.key --client-ca ca.pem
+"""
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the ledger; made on first use.",
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:7461",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to serve gRPC; port 0 takes any free one.",
+)
+@click.option(
+    "--origin", metavar="NAME", help="Name of a new ledger, a URL without scheme such as example.com/ledger/prod."
+)
+@click.option(
+    "--head",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the head record; on other storage it notices that the whole folder was restored from a copy.",
+)
+@click.option("--tls-cert", type=_FILE, help="The server's certificate (PEM).")
+@click.option("--tls-key", type=_FILE, help="Its key (PEM).")
+@click.option("--client-ca", type=_FILE, help="CA whose certificates clients must show (PEM).")
+@click.option("--access", type=_FILE, help="Who has which role, by token or certificate (TOML).")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without TLS.")
+@click.option(
+    "--max-append-streams",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1, 4096),
+    help="Append streams open at a time.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    show_default=True,
+    help="Form of the log on standard error.",
+)
+def serve(
+    data: Path,
+    listen: str,
+    origin: str | None,
+    head: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
+    access: Path | None,
+    insecure: bool,
+    max_append_streams: int,
+    log_format: str,
+) -> None:
+    """Serve a ledger. Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
+
+    Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
+    what it took.
+    """
+    from lineage_ledger_server.server import LedgerServer, ServerSettings
+
+    configure_logs(log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = LedgerServer(
+        ServerSettings(
+            data=data,
+            listen=listen,
+            origin=origin,
+            head=head,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            client_ca=client_ca,
+            access=access,
+            insecure=insecure,
+            max_append_streams=max_append_streams,
+        )
+    )
+    server.start()
+    click.echo(f"verifier key: {server.ledger.verifier}")
+    click.echo(f"serving {server.ledger.origin} on {server.address}, {server.ledger.reader.head().size} entries")
+    stop.wait()
+    click.echo("stopping", err=True)
+    server.stop()

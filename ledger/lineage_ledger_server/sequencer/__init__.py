@@ -1,0 +1,1 @@
+"""Sequencing: from checked batches to indexes, blocks and signed checkpoints."""

@@ -1,0 +1,76 @@
+"""A batch by itself: everything that can be decided without knowing the ledger, on the stream's own thread.
+
+The heavy part is two calls into the kernel, which let go of the interpreter's lock, so that batches are checked while
+the sequencer waits for the disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lineage_ledger import kernel
+from lineage_ledger.errors import MalformedEntryError, SealError
+from lineage_ledger.formats import admin, merkle, seal, strict
+from lineage_ledger_server.errors import LimitError
+
+_STATEMENT_KINDS = frozenset({"artifact", "run", "deployment"})
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """A batch that agrees with its own seal."""
+
+    packed: bytes
+    """All entries, the seal last, each with its u16be length before it."""
+    leaf_hashes: bytes
+    """32 bytes an entry."""
+    count: int
+    """Entries, the seal counted."""
+    seal: seal.ParsedSeal
+    seal_entry: bytes
+
+
+def check_batch(packed: bytes, origin: str) -> CheckedBatch:
+    """Split, scan and hash a packed batch, and hold it against its seal.
+
+    Raises `LimitError`, `MalformedBatchError`, `MalformedEntryError`, or `SealError` with the reason to answer.
+    """
+    if len(packed) > seal.MAX_BATCH_BYTES:
+        raise LimitError(
+            f"the batch has {len(packed):,} bytes, at most {seal.MAX_BATCH_BYTES:,} are taken; seal smaller batches",
+            limit="max_batch_bytes",
+            value=seal.MAX_BATCH_BYTES,
+        )
+    scanned = kernel.scan(packed)
+    if not scanned.others or scanned.others[-1][0] != scanned.count - 1:
+        raise SealError("the batch does not end with a seal's entry", reason="MALFORMED_SEAL")
+    for place, offset, length in scanned.others[:-1]:
+        _check_statement(packed[offset : offset + length], place, origin)
+    _, offset, length = scanned.others[-1]
+    seal_entry = packed[offset : offset + length]
+    try:
+        parsed = seal.parse_seal(seal_entry)
+    except MalformedEntryError as error:
+        raise MalformedEntryError(str(error), place=scanned.count - 1, offset=error.offset) from None
+    body_hashes = memoryview(scanned.leaf_hashes)[: -merkle.HASH_SIZE]
+    seal.check_batch(parsed, scanned, kernel.tree_root(body_hashes))
+    seal.check_seal(parsed, origin)
+    return CheckedBatch(packed, scanned.leaf_hashes, scanned.count, parsed, seal_entry)
+
+
+def _check_statement(entry: bytes, place: int, origin: str) -> None:
+    try:
+        parsed = strict.parse_entry(entry)
+    except MalformedEntryError as error:
+        raise MalformedEntryError(str(error), place=place, offset=error.offset) from None
+    kind = parsed.WhichOneof("kind")
+    if kind == "attestation":
+        admin.check_attestation(parsed.attestation, origin)
+    elif kind == "seal":
+        raise SealError(
+            f"entry {place} of the batch is a seal; a batch holds one seal, its last entry", reason="KIND_NOT_ALLOWED"
+        )
+    elif kind not in _STATEMENT_KINDS:
+        raise SealError(
+            f"entry {place} of the batch is of kind {kind}, which only the ledger writes", reason="KIND_NOT_ALLOWED"
+        )

@@ -1,0 +1,140 @@
+"""AdminService: producers and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from lineage_ledger import kernel
+from lineage_ledger.formats import strict
+from lineage_ledger.v1 import admin_pb2, admin_pb2_grpc
+from lineage_ledger_server.errors import RefusedError, ServerError
+from lineage_ledger_server.index.indexer import Indexer
+from lineage_ledger_server.ledger import Ledger
+from lineage_ledger_server.sequencer import producers
+from lineage_ledger_server.sequencer.submissions import Changed
+from lineage_ledger_server.services.append import AppendService, wait_for
+from lineage_ledger_server.services.errors import answers
+
+MAX_PAGE_SIZE = 1_000
+DEFAULT_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What statistics are read from."""
+
+    ledger: Ledger
+    indexer: Indexer
+    append: AppendService
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Changes to producers go through the sequencer like batches; they are answered when they are published."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._ledger = parts.ledger
+
+    @answers
+    def RegisterProducer(
+        self, request: admin_pb2.RegisterProducerRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.RegisterProducerResponse:
+        changed = self._change(request.entry, "producer_registered", context)
+        return admin_pb2.RegisterProducerResponse(index=changed.index, checkpoint=changed.head.note)
+
+    @answers
+    def RetireProducer(
+        self, request: admin_pb2.RetireProducerRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.RetireProducerResponse:
+        changed = self._change(request.entry, "producer_retired", context)
+        return admin_pb2.RetireProducerResponse(index=changed.index, checkpoint=changed.head.note)
+
+    @answers
+    def CompromiseProducer(
+        self, request: admin_pb2.CompromiseProducerRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.CompromiseProducerResponse:
+        changed = self._change(request.entry, "producer_compromised", context)
+        return admin_pb2.CompromiseProducerResponse(index=changed.index, checkpoint=changed.head.note)
+
+    def _change(self, entry: bytes, kind: str, context: grpc.ServicerContext) -> Changed:
+        change = producers.check_admin_entry(entry, kind, self._ledger.origin, self._ledger.admin_public_keys)
+        outcome = wait_for(self._ledger.sequencer, change, context)
+        if not isinstance(outcome, Changed):
+            raise ServerError("the sequencer answered an admin's change with something else")
+        return outcome
+
+    @answers
+    def ListProducers(
+        self, request: admin_pb2.ListProducersRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListProducersResponse:
+        size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        after = _parse_page_token(request.page_token)
+        rows = self._ledger.reader.producers(after, size)
+        response = admin_pb2.ListProducersResponse()
+        entry: Callable[[int], bytes] = self._ledger.reader.entry
+        for _, row in rows:
+            ending = entry(row.ended_index) if row.ended_index else None
+            producer = producers.restored(row, entry(row.registered_index), ending)
+            state = admin_pb2.PRODUCER_STATE_ACTIVE
+            if producer.compromised:
+                state = admin_pb2.PRODUCER_STATE_COMPROMISED
+            elif producer.retired:
+                state = admin_pb2.PRODUCER_STATE_RETIRED
+            response.producers.add(
+                public_key=producer.public_key,
+                name=producer.name,
+                state=state,
+                registered_index=row.registered_index,
+                ended_index=row.ended_index,
+                last_block=producer.last_block,
+                suspect_since_unix_ns=producer.suspect_since_unix_ns,
+            )
+        if len(rows) == size:
+            response.next_page_token = rows[-1][0].hex()
+        return response
+
+    @answers
+    def GetStatistics(
+        self, request: admin_pb2.GetStatisticsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.GetStatisticsResponse:
+        store, reader = self._ledger.store, self._ledger.reader
+        head = reader.head()
+        block = strict.parse_entry(reader.entry(head.size - 1)).block
+        with store.snapshot() as snapshot:
+            counts = snapshot.counts()
+        status = self._ledger.sequencer.status
+        totals = self._parts.indexer.totals()
+        return admin_pb2.GetStatisticsResponse(
+            origin=self._ledger.origin,
+            tree_size=head.size,
+            block_number=block.number,
+            block_time_unix_ns=block.time_unix_ns,
+            producers=counts.producers,
+            chains=counts.chains,
+            batches=counts.batches,
+            predictions=totals.predictions,
+            lost=totals.lost,
+            indexed_size=self._parts.indexer.indexed_size,
+            log_bytes=store.file_bytes,
+            index_bytes=self._parts.indexer.file_bytes,
+            log_map_bytes=store.map_bytes,
+            append_streams=self._parts.append.streams,
+            max_append_streams=self._parts.append.max_streams,
+            writable=status.writable,
+            not_writable_reason=status.message,
+            kernel=kernel.KERNEL,
+        )
+
+
+def _parse_page_token(token: str) -> bytes:
+    """The public key that the page before ended with; empty for the first page. Raises `RefusedError`."""
+    if not token:
+        return b""
+    if len(token) != 64 or set(token) - set("0123456789abcdef"):
+        raise RefusedError(
+            "the page token is not one that this call gave out; start with an empty one", reason="INVALID_PAGE_TOKEN"
+        )
+    return bytes.fromhex(token)

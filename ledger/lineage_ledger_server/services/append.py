@@ -1,0 +1,263 @@
+"""AppendService: the way in.
+
+A stream has two threads: one reads batches and checks them, the stream's own answers them, so that the next batch is
+checked while the last one waits for the disk. Answers keep the order of the batches, refusals included, because a refusal
+travels through the sequencer's queue as well.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any, Final
+
+import grpc
+
+from lineage_ledger._version import __version__
+from lineage_ledger.formats import seal
+from lineage_ledger.v1 import append_pb2, append_pb2_grpc
+from lineage_ledger_server.errors import LimitError, NotFoundError, NotWritableError, RefusedError, ServerError
+from lineage_ledger_server.ledger import Ledger
+from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.sequencer.check import CheckedBatch, check_batch
+from lineage_ledger_server.sequencer.genesis import FORMAT_VERSION
+from lineage_ledger_server.sequencer.sequencer import Sequencer
+from lineage_ledger_server.sequencer.submissions import Appended, Outcome
+from lineage_ledger_server.services.errors import answers
+
+MAX_BATCHES_PER_MESSAGE: Final = 1_024
+MAX_ANSWERS_PER_MESSAGE: Final = 1_024
+MAX_UNANSWERED_BYTES: Final = 16 * 1024 * 1024
+"""What one stream may have in the server at a time; then it is read no further, and gRPC holds the client back."""
+
+
+class AppendService(append_pb2_grpc.AppendServiceServicer):
+    """Takes batches for `ledger`, over at most `max_streams` streams at a time."""
+
+    def __init__(self, ledger: Ledger, max_streams: int) -> None:
+        self._ledger = ledger
+        self._max_streams = max_streams
+        self._streams: set[_Stream] = set()  # guarded by _lock
+        self._lock = threading.Lock()
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+        return len(self._streams)
+
+    @property
+    def max_streams(self) -> int:
+        return self._max_streams
+
+    @answers
+    def AppendStream(
+        self, request_iterator: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[append_pb2.AppendStreamResponse]:
+        stream = _Stream(self._ledger.origin, self._ledger.sequencer, request_iterator, context)
+        with self._lock:
+            if len(self._streams) >= self._max_streams:
+                raise LimitError(
+                    f"{self._max_streams} append streams are open, which is the limit; close one, send on fewer streams, "
+                    "or start the server with a higher --max-append-streams",
+                    limit="max_append_streams",
+                    value=self._max_streams,
+                )
+            self._streams.add(stream)
+        try:
+            yield from stream.responses()
+        finally:
+            with self._lock:
+                self._streams.discard(stream)
+
+    def end_streams(self) -> None:
+        """After the sequencer has stopped: every stream answers what was taken, then ends as UNAVAILABLE."""
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.end(NotWritableError("the ledger is stopping; try again when it is back", reason="STOPPING"))
+
+    @answers
+    def AppendBatch(
+        self, request: append_pb2.AppendBatchRequest, context: grpc.ServicerContext
+    ) -> append_pb2.AppendBatchResponse:
+        outcome = _submit_and_wait(
+            self._ledger.sequencer, check_batch(request.packed_batch, self._ledger.origin), context
+        )
+        return append_pb2.AppendBatchResponse(acknowledgement=outcome.acknowledgement, checkpoint=outcome.head.note)
+
+    @answers
+    def GetChain(
+        self, request: append_pb2.GetChainRequest, context: grpc.ServicerContext
+    ) -> append_pb2.GetChainResponse:
+        return _chain_response(self._ledger.reader, request.chain_id)
+
+    @answers
+    def GetLedger(
+        self, request: append_pb2.GetLedgerRequest, context: grpc.ServicerContext
+    ) -> append_pb2.GetLedgerResponse:
+        return append_pb2.GetLedgerResponse(
+            origin=self._ledger.origin,
+            verifier_key=str(self._ledger.verifier),
+            format_version=FORMAT_VERSION,
+            max_batch_bytes=seal.MAX_BATCH_BYTES,
+            max_batch_entries=seal.MAX_BATCH_ENTRIES,
+            server_version=__version__,
+        )
+
+
+class _EndOfStream(RefusedError):
+    """Travels behind the last batch of a stream; what the client sent before it is answered by then."""
+
+
+class _Stream:
+    """One AppendStream call."""
+
+    def __init__(
+        self,
+        origin: str,
+        sequencer: Sequencer,
+        requests: Iterator[append_pb2.AppendStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> None:
+        self._origin = origin
+        self._sequencer = sequencer
+        self._requests = requests
+        self._outcomes: queue.SimpleQueue[tuple[Outcome, int]] = queue.SimpleQueue()
+        self._unanswered_bytes = 0  # guarded by _room
+        self._room = threading.Condition()
+        self._gone = False
+        if not context.add_callback(self._hang_up):
+            self._hang_up()
+
+    def responses(self) -> Iterator[append_pb2.AppendStreamResponse]:
+        """Answers until the client is done or gone; raises what a batch was refused for, after the answers before it."""
+        reader = threading.Thread(target=self._read, name="append-stream-reader", daemon=True)
+        reader.start()
+        while True:
+            outcomes = [self._outcomes.get()]
+            while len(outcomes) < MAX_ANSWERS_PER_MESSAGE and not self._outcomes.empty():
+                outcomes.append(self._outcomes.get())
+            response = append_pb2.AppendStreamResponse()
+            failure: Exception | None = None
+            for outcome, size in outcomes:
+                if isinstance(outcome, Appended):
+                    response.acknowledgements.append(outcome.acknowledgement)
+                    response.checkpoint = outcome.head.note
+                elif isinstance(outcome, Exception):
+                    failure = outcome
+                    break
+                self._release(size)
+            if response.acknowledgements:
+                yield response
+            if failure is not None:
+                self._hang_up()
+                if isinstance(failure, _EndOfStream):
+                    return
+                raise failure
+
+    def _read(self) -> None:
+        """Check and submit batch after batch, until one is refused; runs on the stream's second thread."""
+        end: Exception = _EndOfStream("the stream ended", reason="STOPPING")
+        try:
+            for request in self._requests:
+                _check_message(request)
+                for packed in request.packed_batches:
+                    if not self._reserve(len(packed)):
+                        return
+                    self._submit(check_batch(packed, self._origin), len(packed))
+        except grpc.RpcError:
+            pass  # the client broke off
+        except Exception as error:
+            end = error
+        self._submit(end, 0)
+
+    def _submit(self, work: CheckedBatch | Exception, size: int) -> None:
+        try:
+            self._sequencer.submit(work, lambda outcome: self._outcomes.put((outcome, size)))
+        except NotWritableError as stopping:
+            self._outcomes.put((stopping, 0))
+
+    def _reserve(self, size: int) -> bool:
+        """Wait until the stream may hold `size` bytes more; False once it is over."""
+        with self._room:
+            while self._unanswered_bytes and self._unanswered_bytes + size > MAX_UNANSWERED_BYTES and not self._gone:
+                self._room.wait()
+            self._unanswered_bytes += size
+            return not self._gone
+
+    def _release(self, size: int) -> None:
+        with self._room:
+            self._unanswered_bytes -= size
+            self._room.notify()
+
+    def end(self, why: Exception) -> None:
+        """The call is over after the answers that are ready; wakes both threads."""
+        with self._room:
+            self._gone = True
+            self._room.notify_all()
+        self._outcomes.put((why, 0))
+
+    def _hang_up(self) -> None:
+        self.end(_EndOfStream("the call is over", reason="STOPPING"))
+
+
+def _check_message(request: append_pb2.AppendStreamRequest) -> None:
+    batches = len(request.packed_batches)
+    if not 1 <= batches <= MAX_BATCHES_PER_MESSAGE:
+        raise LimitError(
+            f"a message carries 1 to {MAX_BATCHES_PER_MESSAGE} batches, this one {batches}",
+            limit="max_batches_per_message",
+            value=MAX_BATCHES_PER_MESSAGE,
+        )
+
+
+def _submit_and_wait(sequencer: Sequencer, work: CheckedBatch, context: grpc.ServicerContext) -> Appended:
+    """One batch through the sequencer, within the call's deadline."""
+    outcome = wait_for(sequencer, work, context)
+    if not isinstance(outcome, Appended):
+        raise ServerError("the sequencer answered a batch with something else")
+    return outcome
+
+
+def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> Outcome:
+    """Submit `work` and wait for what becomes of it; raises what it is refused for.
+
+    If the caller's deadline passes first the work may still be done: batches can be sent again, they are known by their place.
+    """
+    future: Future[Outcome] = Future()
+    sequencer.submit(work, future.set_result)
+    try:
+        outcome = future.result(context.time_remaining())
+    except TimeoutError:
+        raise RefusedError(
+            "the deadline passed before the commit; send again to learn what became of it", reason="STOPPING"
+        ) from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _chain_response(reader: LogReader, chain_id: bytes) -> append_pb2.GetChainResponse:
+    if len(chain_id) != seal.CHAIN_ID_BYTES:
+        raise RefusedError(
+            f"a chain id has {seal.CHAIN_ID_BYTES} bytes, not {len(chain_id)}", reason="INVALID_ARGUMENT"
+        )
+    row = reader.chain(chain_id)
+    if row is None:
+        raise NotFoundError(f"no chain {chain_id.hex()} is logged here")
+    last = seal.parse_seal(reader.entry(row.last_seal_index))
+    state = append_pb2.CHAIN_STATE_OPEN
+    if row.conflict_index:
+        state = append_pb2.CHAIN_STATE_CONFLICTED
+    elif last.body.closing:
+        state = append_pb2.CHAIN_STATE_CLOSED
+    return append_pb2.GetChainResponse(
+        state=state,
+        public_key=last.body.public_key,
+        next_batch_sequence=last.body.batch_sequence + 1,
+        next_number=seal.next_number(last.body),
+        last_seal_hash=last.entry_hash,
+        last_seal_index=row.last_seal_index,
+    )
