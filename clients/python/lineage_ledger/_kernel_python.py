@@ -1,0 +1,218 @@
+"""The batch kernel in Python, for a machine without a compiler; also what the C kernel is held against.
+
+Predictions are matched by one bytes regex, many a call: a loop in Python over entries and their fields would cost
+more than hashing them. The regex cannot tell whether the two lengths in front of an entry are right, nor where an
+entry ends if what follows looks like one more optional field. So a match counts only if both lengths are those of
+what it matched, and what does not match is left to the slow check of `_kernel_checks`, which has the last word.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import struct
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from lineage_ledger._kernel_checks import (
+    LENGTH_SIZE,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ENTRIES,
+    MAX_PACKED_BYTES,
+    PREDICTION_TAG,
+    Buffer,
+    as_bytes,
+    check_frame,
+    check_kind,
+    check_prediction,
+    check_size,
+)
+from lineage_ledger.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HASH_SIZE = 32
+TILE_WIDTH = 256
+ROW_SIZE = 13
+_REQUEST_HASH_SIZE = 10
+_MAX_OFFSET = 1 << 24
+_MAX_MERGED_ROWS = 1 << 24
+
+_REQUEST_ID = b"|".join(rb"\x%02x.{%d}" % (size, size) for size in range(1, 65))
+# Groups: frame (both lengths), entry, row, request id with its length, start time.
+# The last branch swallows what is no prediction, so that matching stops there and does not search on.
+_PREDICTION = re.compile(
+    rb"(?s)"
+    rb"(?=(..\x0a(?:[\x00-\x7f]|[\x80-\xff]\x01))).."
+    rb"(\x0a(?:[\x00-\x7f]|[\x80-\xff]\x01)"
+    rb"\x08([\x01-\x7f]|[\x80-\xff]\x01)"
+    rb"(?:\x12(" + _REQUEST_ID + rb"))?"
+    rb"\x1a\x20.{32}"
+    rb"(?P<output>\x22\x20.{32})?"
+    rb"\x29(?!\0{8})(.{8})"
+    rb"(?:\x35(?!\0{4}).{4})?"
+    rb"(?(output)(?:\x38[\x01-\x10])?|\x38[\x01-\x10]))"
+    rb"|.+"
+)
+# A run of matches that turns out wrong is thrown away: bounding it bounds what hostile bytes can cost.
+_RUN_BYTES = 1 << 16
+_MAX_PREDICTION_SIZE = 156
+
+
+def _frame(size: int) -> bytes:
+    """The bytes before the first field of a prediction entry of `size` bytes: its length, tag and inner length."""
+    # An inner length in two bytes that would fit into one (size 130) is never matched.
+    varint = bytes([size - 2]) if size - 2 < 0x80 else bytes([(size - 3) & 0x7F | 0x80, (size - 3) >> 7])
+    return size.to_bytes(LENGTH_SIZE, "big") + bytes([PREDICTION_TAG]) + varint
+
+
+_FRAMES = [b"?"] * 2 + [_frame(size) for size in range(2, _MAX_PREDICTION_SIZE + 1)]
+
+
+class _Parsed(NamedTuple):
+    entries: list[bytes]
+    rows: list[bytes]  # of predictions: the varint as encoded; of other entries: b""
+    request_ids: list[bytes]  # with the length byte before each; b"" if absent
+    starts: list[bytes]  # of predictions only
+    others: list[tuple[int, int, int]]
+
+
+def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...]]:
+    """See `lineage_ledger.kernel.scan`."""
+    parsed = _parse(as_bytes(packed), MAX_BATCH_BYTES, MAX_BATCH_ENTRIES)
+    starts = struct.unpack(f"<{len(parsed.starts)}Q", b"".join(parsed.starts)) or (0,)
+    counts = [0] * 256
+    for row in set(parsed.rows) - {b""}:
+        counts[row[0] if len(row) == 1 else row[0] & 0x7F | 0x80] = parsed.rows.count(row)
+    greatest = max((row for row in range(256) if counts[row]), default=0)
+    hashes = b"".join([sha256(b"\0" + entry).digest() for entry in parsed.entries])
+    return len(parsed.entries), hashes, tuple(counts[1 : greatest + 1]), min(starts), max(starts), tuple(parsed.others)
+
+
+def leaf_hashes(packed: Buffer) -> bytes:
+    """See `lineage_ledger.kernel.leaf_hashes`."""
+    content = as_bytes(packed)
+    check_size(content, MAX_PACKED_BYTES)
+    hashes: list[bytes] = []
+    position = 0
+    while position < len(content):
+        start = position + LENGTH_SIZE
+        position = start + check_frame(content, len(hashes), position, MAX_PACKED_BYTES)
+        hashes.append(sha256(b"\0" + content[start:position]).digest())
+    return b"".join(hashes)
+
+
+def tree_root(leaf_hashes: Buffer) -> bytes:
+    """See `lineage_ledger.kernel.tree_root`."""
+    return _root(_split_hashes(leaf_hashes))
+
+
+def tile_roots(leaf_hashes: Buffer) -> bytes:
+    """See `lineage_ledger.kernel.tile_roots`."""
+    hashes = _split_hashes(leaf_hashes)
+    full = len(hashes) - len(hashes) % TILE_WIDTH
+    return b"".join([_root(hashes[start : start + TILE_WIDTH]) for start in range(0, full, TILE_WIDTH)])
+
+
+def request_id_rows(packed: Buffer, first_offset: int) -> bytes:
+    """See `lineage_ledger.kernel.request_id_rows`."""
+    first = operator.index(first_offset)
+    parsed = _parse(as_bytes(packed), MAX_PACKED_BYTES, MAX_PACKED_BYTES)
+    if first < 0 or first + len(parsed.entries) > _MAX_OFFSET:
+        raise MalformedError(f"first_offset and the offsets of all entries must lie in [0, {_MAX_OFFSET})")
+    rows = [
+        sha256(request_id[1:]).digest()[:_REQUEST_HASH_SIZE] + offset.to_bytes(3, "big")
+        for offset, request_id in enumerate(parsed.request_ids, first)
+        if request_id
+    ]
+    return b"".join(sorted(rows))
+
+
+def merge_rows(runs: Sequence[Buffer]) -> bytes:
+    """See `lineage_ledger.kernel.merge_rows`."""
+    contents = [as_bytes(run) for run in runs]
+    if sum(map(len, contents)) > _MAX_MERGED_ROWS * ROW_SIZE:
+        raise MalformedError(f"more than {_MAX_MERGED_ROWS} rows to merge; merge fewer runs at once")
+    merged = []
+    for number, content in enumerate(contents):
+        if len(content) % ROW_SIZE:
+            raise MalformedError(f"run {number} is {len(content)} bytes long, which is not a multiple of {ROW_SIZE}")
+        rows = [content[start : start + ROW_SIZE] for start in range(0, len(content), ROW_SIZE)]
+        if not all(map(operator.le, rows, rows[1:])):
+            raise MalformedError(f"run {number} is not sorted")
+        merged += rows
+    merged.sort()  # finds the sorted runs and merges them
+    return b"".join(merged)
+
+
+def _parse(packed: bytes, max_bytes: int, max_entries: int) -> _Parsed:
+    check_size(packed, max_bytes)
+    parsed = _Parsed([], [], [], [], [])
+    position = 0
+    while position < len(packed):
+        position += _parse_predictions(packed, position, parsed)
+        if len(parsed.entries) > max_entries:
+            position = sum(map(len, parsed.entries[:max_entries])) + LENGTH_SIZE * max_entries
+            check_frame(packed, max_entries, position, max_entries)
+        if position < len(packed):
+            position += _parse_one(packed, position, parsed, max_entries)
+    return parsed
+
+
+def _parse_predictions(packed: bytes, position: int, parsed: _Parsed) -> int:
+    """Parse the plain predictions from `position` on, a run of them at most; the number of bytes they take."""
+    run = _PREDICTION.findall(packed, position, position + _RUN_BYTES)
+    frames, entries, rows, request_ids, _, starts = zip(*run, strict=True)
+    expected = [_FRAMES[size] for size in map(len, entries)]
+    count = len(run)
+    if list(frames) != expected:
+        count = next(place for place, frame in enumerate(frames) if frame != expected[place])
+        entries, rows, request_ids, starts = entries[:count], rows[:count], request_ids[:count], starts[:count]
+    parsed.entries.extend(entries)
+    parsed.rows.extend(rows)
+    parsed.request_ids.extend(request_ids)
+    parsed.starts.extend(starts)
+    return sum(map(len, entries)) + LENGTH_SIZE * count
+
+
+def _parse_one(packed: bytes, position: int, parsed: _Parsed, max_entries: int) -> int:
+    """Parse the one entry at `position`, of whatever kind; the number of bytes it takes."""
+    place = len(parsed.entries)
+    length = check_frame(packed, place, position, max_entries)
+    start = position + LENGTH_SIZE
+    entry = packed[start : start + length]
+    check_kind(entry, place)
+    row = request_id = b""
+    if entry[0] == PREDICTION_TAG:
+        prediction = check_prediction(entry, place)
+        row = bytes([prediction.binding_row]) if prediction.binding_row < 0x80 else bytes([prediction.binding_row, 1])
+        if prediction.request_id:
+            request_id = bytes([len(prediction.request_id)]) + prediction.request_id
+        parsed.starts.append(prediction.start_time_unix_ns.to_bytes(8, "little"))
+    else:
+        parsed.others.append((place, start, length))
+    parsed.entries.append(entry)
+    parsed.rows.append(row)
+    parsed.request_ids.append(request_id)
+    return LENGTH_SIZE + length
+
+
+def _split_hashes(leaf_hashes: Buffer) -> list[bytes]:
+    content = as_bytes(leaf_hashes)
+    if len(content) % HASH_SIZE:
+        raise MalformedError(f"the leaf hashes are {len(content)} bytes long, which is not a multiple of {HASH_SIZE}")
+    return [content[start : start + HASH_SIZE] for start in range(0, len(content), HASH_SIZE)]
+
+
+def _root(hashes: list[bytes]) -> bytes:
+    """Level by level. The odd node at the end goes up unchanged, which gives the splits of RFC 6962, section 2.1."""
+    if not hashes:
+        return sha256().digest()
+    while len(hashes) > 1:
+        pairs = zip(hashes[::2], hashes[1::2], strict=False)
+        parents = [sha256(b"\1" + left + right).digest() for left, right in pairs]
+        if len(hashes) % 2:
+            parents.append(hashes[-1])
+        hashes = parents
+    return hashes[0]

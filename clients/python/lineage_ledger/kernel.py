@@ -1,0 +1,104 @@
+"""What is done to whole batches at once: split, strict scan, leaf hashes, roots, request-id rows.
+
+In C (`_kernel.c`) if the extension was built, else in Python (`_kernel_python.py`), with the same results and the
+same refusals. The environment variable LINEAGE_KERNEL chooses one: "c" or "python". The C kernel holds its input and
+lets other threads run; a writable buffer is copied first, so that a change meanwhile cannot mislead it.
+
+Every function takes contiguous buffers (else BufferError). Packed entries are u16be length ‖ entry, repeated.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from lineage_ledger._kernel_checks import Buffer
+from lineage_ledger.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+
+def _choose(wish: str) -> tuple[str, ModuleType]:
+    """An implementation and its name."""
+    if wish not in ("", "c", "python"):
+        raise SettingsError(f'LINEAGE_KERNEL is {wish!r}; it must be "c", "python" or not set')
+    if wish != "python":
+        try:
+            return "c", import_module("lineage_ledger._kernel")
+        except ImportError as error:
+            if wish == "c":
+                raise SettingsError(f"LINEAGE_KERNEL is c, but the C kernel cannot be loaded: {error}") from error
+    return "python", import_module("lineage_ledger._kernel_python")
+
+
+if TYPE_CHECKING:
+    from lineage_ledger import _kernel_python as _kernel  # the extension has the same functions
+
+    KERNEL: str
+else:
+    KERNEL, _kernel = _choose(os.environ.get("LINEAGE_KERNEL", ""))
+
+
+class ScannedBatch(NamedTuple):
+    """What one scan of packed entries found."""
+
+    count: int  # type: ignore[assignment]  # of entries, of every kind (tuple.count is of no use here)
+    leaf_hashes: bytes  # 32 bytes an entry
+    binding_counts: tuple[int, ...]  # predictions of each binding row; element r - 1 is row r, the last is not 0
+    earliest_start_time_unix_ns: int  # of the predictions; 0 if there is none
+    latest_start_time_unix_ns: int
+    others: tuple[tuple[int, int, int], ...]  # entries that are no predictions: place, offset of the entry, its length
+
+
+def scan(packed: Buffer) -> ScannedBatch:
+    """Split packed entries, check every prediction against the strict encoding and hash all leaves.
+
+    Entries of other kinds are hashed and listed; checking them is the caller's (`formats.strict`).
+
+    Raises MalformedBatchError if the bytes do not split into entries of 1 to 65,535 bytes, or are more than 16,385
+    entries or 4 MiB; MalformedEntryError for the first prediction, or tag of no kind, that is malformed.
+    """
+    return ScannedBatch._make(_kernel.scan(packed))
+
+
+def leaf_hashes(packed: Buffer) -> bytes:
+    """Leaf hashes (RFC 6962, section 2.1) of packed entries, 32 bytes each; what is in the entries is not looked at.
+
+    Raises MalformedBatchError if the bytes do not split into entries, or are more than 8 MiB.
+    """
+    return _kernel.leaf_hashes(packed)
+
+
+def tree_root(leaf_hashes: Buffer) -> bytes:
+    """Merkle tree hash (RFC 6962, section 2.1) over 32-byte leaf hashes; 32 bytes. Of none: SHA-256 of nothing.
+
+    Raises MalformedError if the length is not a multiple of 32.
+    """
+    return _kernel.tree_root(leaf_hashes)
+
+
+def tile_roots(leaf_hashes: Buffer) -> bytes:
+    """For each full run of 256 hashes its root, 32 bytes; the hashes after the last full run are left out.
+
+    Raises MalformedError if the length is not a multiple of 32.
+    """
+    return _kernel.tile_roots(leaf_hashes)
+
+
+def request_id_rows(packed: Buffer, first_offset: int) -> bytes:
+    """For each prediction with a request id: SHA-256(request_id)[:10] ‖ u24be(first_offset + place); sorted.
+
+    Raises as `scan` does, but takes up to 8 MiB; MalformedError if an entry's offset does not fit into 24 bits.
+    """
+    return _kernel.request_id_rows(packed, first_offset)
+
+
+def merge_rows(runs: Sequence[Buffer]) -> bytes:
+    """Merge sorted runs of 13-byte rows, ordered by all of their bytes; equal rows are kept.
+
+    Raises MalformedError if a run is not sorted or no multiple of 13 bytes, or if there are more than 2^24 rows.
+    """
+    return _kernel.merge_rows(runs)
