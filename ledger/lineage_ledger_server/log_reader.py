@@ -228,7 +228,7 @@ class LogReader:
         return index, block
 
     def blocks_between(self, from_unix_ns: int, until_unix_ns: int) -> tuple[int, int]:
-        """Indexes [first, end) of the entries whose block's time, by the ledger's clock, is in [from, until); 0: open."""
+        """Indexes [first, end) of the entries whose block's time (the ledger's) is in [from, until); 0: open."""
         tree = self._current()
         last = _parse(tree, tree.head.size - 1).block.number
         if not last:

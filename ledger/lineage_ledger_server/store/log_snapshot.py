@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from lineage_ledger_server.errors import CorruptValueError, IndexOutOfRangeError, NotFoundError
+from lineage_ledger_server.errors import CorruptValueError, IndexOutOfRangeError
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.environment import Environment, ReadTransaction
 from lineage_ledger_server.store.packed_entries import span
@@ -172,12 +172,10 @@ class LogSnapshot:
         value = self._get("blocks", rows.number_key(number))
         return None if value is None else rows.number_of(value)
 
-    def last_block(self) -> tuple[int, int]:
-        """Number and index of the newest block. Raises NotFoundError in an empty log."""
+    def last_block(self) -> tuple[int, int] | None:
+        """Number and index of the newest block; None in an empty log."""
         last = self._last("blocks")
-        if last is None:
-            raise NotFoundError("the log is empty")
-        return last[0], rows.number_of(last[1])
+        return None if last is None else (last[0], rows.number_of(last[1]))
 
     def counts(self) -> Counts:
         """Rows in the tables, which LMDB keeps count of."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats import note
-from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.store.log_store import LogStore
@@ -18,19 +18,23 @@ _ADVICE = (
 )
 
 
-def reconcile(head: Head | None, store: LogStore, verifier: note.Verifier) -> bool:
-    """Compare the head record with the store, open for writing. True: the log is ahead, and its root is to be signed.
+class Standing(Enum):
+    """How a log that was opened stands to its head record, and what to do."""
+
+    EMPTY = "neither log nor head: begin with the genesis"
+    CURRENT = "the head is over all of the log: go on"
+    AHEAD = "the last commit was not signed: sign the log's root, record it, go on"
+
+
+def reconcile(head: Head | None, store: LogStore) -> Standing:
+    """Compare the head record with the store, open for writing. The signature of the head's note is not looked at.
 
     What lies beyond the head was written by a commit that nobody signed before the ledger stopped, so its entries are
-    hashed again here. Raises HeadMismatchError if the log is older than the head or another one, or if the head was not
-    signed with `verifier`'s key; CorruptValueError if what lies beyond the head is not what is stored of it.
+    hashed again here. Raises HeadMismatchError if the log is older than the head or another one, CorruptValueError if
+    what lies beyond the head is not what its entries hash to.
     """
     if head is None:
         return _without_head(store)
-    try:
-        Checkpoint.open(head.note, verifier)
-    except LineageError as error:
-        raise HeadMismatchError(f"the head record is not this ledger's: {error}. {_ADVICE}") from error
     if store.size < head.size:
         raise HeadMismatchError(
             f"the log has {store.size} entries, but a checkpoint over {head.size} was signed: it is an old copy, or "
@@ -47,24 +51,24 @@ def reconcile(head: Head | None, store: LogStore, verifier: note.Verifier) -> bo
             f"the log, or the right edge of its tiles, was changed. {_ADVICE}"
         )
     if store.size == head.size:
-        return False
+        return Standing.CURRENT
     _check_beyond(edge, store)
-    return True
+    return Standing.AHEAD
 
 
-def _without_head(store: LogStore) -> bool:
+def _without_head(store: LogStore) -> Standing:
     """Only a ledger that stopped while it was made has no head: nothing in it, or the first block."""
     if store.size == 0:
-        return False
+        return Standing.EMPTY
     with store.snapshot() as snapshot:
-        blocks = snapshot.last_block()[0]
-    if blocks > 1:
+        last_block = snapshot.last_block()
+    if last_block is not None and last_block[0] > 1:
         raise HeadMismatchError(
-            f"the log has {store.size} entries in {blocks} blocks, and the head record that goes with it is missing: "
-            f"it was lost, or another place was named for it. {_ADVICE}"
+            f"the log has {store.size} entries in {last_block[0]} blocks, but there is no head record for it: it was lost, "
+            f"or another place was named for it. {_ADVICE}"
         )
     _check_beyond(RightEdge(), store)
-    return True
+    return Standing.AHEAD
 
 
 def _check_beyond(edge: RightEdge, store: LogStore) -> None:
