@@ -1,0 +1,28 @@
+"""Puts predictions on record from a serving process: `Emitter`, `Binding`, and how they behave (`Policy`)."""
+
+from lineage_ledger.emitter.emitter import Binding, Emitter, LoggedStatement
+from lineage_ledger.emitter.errors import (
+    EmitterClosedError,
+    EmitterError,
+    EmitterFullError,
+    NotAcknowledgedError,
+    SpoolError,
+)
+from lineage_ledger.emitter.policy import Policy, WhenFull
+from lineage_ledger.emitter.reports import Statistics
+from lineage_ledger.emitter.sender import Backoff
+
+__all__ = [
+    "Backoff",
+    "Binding",
+    "Emitter",
+    "EmitterClosedError",
+    "EmitterError",
+    "EmitterFullError",
+    "LoggedStatement",
+    "NotAcknowledgedError",
+    "Policy",
+    "SpoolError",
+    "Statistics",
+    "WhenFull",
+]

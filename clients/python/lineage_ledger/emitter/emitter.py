@@ -1,0 +1,322 @@
+"""The emitter: what a serving process holds to put its predictions on record."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+from time import time_ns
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from lineage_ledger.emitter import forking
+from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
+from lineage_ledger.emitter.life import Identity, Lane, Life
+from lineage_ledger.emitter.policy import Policy, WhenFull
+from lineage_ledger.emitter.reports import Reporter, Statistics
+from lineage_ledger.emitter.ring import Ring
+from lineage_ledger.emitter.waiters import Waiter
+from lineage_ledger.errors import LineageError, MalformedEntryError, SettingsError
+from lineage_ledger.formats import merkle, strict
+from lineage_ledger.formats.keys import SigningKey, read_signing_key
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.packed import frame
+from lineage_ledger.formats.prediction import MAX_BINDING_ROW, PredictionId, PredictionPacker
+from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.v1 import entry_pb2
+
+_HASH_BYTES = 32
+_DEPLOYMENT = 5
+_STATEMENTS = frozenset({3, 4, 5, 6})
+
+# What PredictionId(...) does, without the Python function that a NamedTuple's constructor is: half the time.
+_prediction_id: Callable[[tuple[bytes, int, bytes]], PredictionId] = functools.partial(tuple.__new__, PredictionId)
+
+
+class LoggedStatement(NamedTuple):
+    """A statement that is in the ledger."""
+
+    index: int
+    leaf_hash: bytes
+    """32 bytes; what refers to the statement, such as a binding, refers to this."""
+
+
+class Binding:
+    """What predictions are made with: a deployment, known to the emitter by its row."""
+
+    __slots__ = ("_emitter", "_lane", "_pack", "deployment_hash", "row")
+
+    def __init__(self, emitter: Emitter, lane: Lane, row: int, deployment_hash: bytes) -> None:
+        self._emitter = emitter
+        self._lane = lane
+        self._pack = PredictionPacker(row).pack
+        self.row = row
+        """1 to 255."""
+        self.deployment_hash = deployment_hash
+        """Leaf hash of the deployment's entry; 32 bytes."""
+
+    def emit(
+        self,
+        input_commitment: bytes,
+        output_commitment: bytes = b"",
+        *,
+        request_id: bytes = b"",
+        start_time_unix_ns: int = 0,
+        duration_us: int = 0,
+        status_code: int = 0,
+    ) -> PredictionId:
+        """Put one prediction on record; returns its id at once, without a lock or I/O.
+
+        Commitments are 32 bytes (`lineage_ledger.commit`); that of the output may be left out if `status_code`, a
+        google.rpc.Code, says that the prediction failed. `request_id` is at most 64 bytes. A `start_time_unix_ns` of 0
+        means now, a `duration_us` of 0 not measured.
+
+        Raises nothing: what cannot be recorded is logged, counted, and where it got a number, sealed as lost. With
+        `fail_closed` it raises `MalformedEntryError` or `EmitterError`, and with `WhenFull.RAISE` `EmitterFullError`.
+        """
+        try:
+            framed = self._pack(
+                input_commitment,
+                output_commitment,
+                request_id,
+                start_time_unix_ns or time_ns(),
+                duration_us,
+                status_code,
+            )
+        except Exception as error:
+            return self._emitter._refuse(input_commitment, error)
+        ring = self._lane.ring
+        number = ring.take()
+        if number < ring.limit:
+            ring.slots[number & ring.mask] = framed
+            if not ring.attention:
+                return _prediction_id((ring.chain_id, number, input_commitment[:4]))
+            placed = self._emitter._settle(ring, number, framed)
+        else:
+            placed = self._emitter._place_without_room(ring, number, framed)
+        return _prediction_id((*placed, input_commitment[:4]))
+
+
+class Emitter:
+    """Signs and sends what a process emits, in its own background thread. Thread-safe; survives forks.
+
+    `ledger` is the ledger's verifier key as text, whose name is the ledger's origin: seals are made for exactly that
+    ledger, and acknowledgements must be signed by that key. `key` is the producer's, or the path of its file.
+    """
+
+    def __init__(
+        self,
+        target: str | Endpoint,
+        *,
+        ledger: str,
+        key: SigningKey | str | Path,
+        spool: str | Path | None = None,
+        policy: Policy | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Makes no connection. Raises `SettingsError`, `InvalidKeyError`, `MalformedError` or `SpoolError`."""
+        self._policy = policy or Policy()
+        if self._policy.when_full is WhenFull.SPOOL and spool is None:
+            raise SettingsError('when_full="spool" needs a spool: give its folder')
+        self._identity = Identity(
+            target if isinstance(target, Endpoint) else Endpoint(target),
+            Verifier.parse(ledger),
+            key if isinstance(key, SigningKey) else read_signing_key(key)[1],
+        )
+        self._spool_folder = Path(spool) if spool is not None else None
+        self._reporter = Reporter(on_error)
+        self._deployments: list[bytes] = []
+        self._bindings: dict[bytes, Binding] = {}
+        self._lane = Lane()
+        self._closed = False
+        self._life = self._begin()
+        if spool is not None:
+            self._life.wake()  # To send what an earlier process left there.
+        forking.register(self)
+        atexit.register(self._at_exit)
+
+    @classmethod
+    def from_settings(cls, path: str | Path | None = None) -> Emitter:
+        """An emitter as LINEAGE_… variables and a TOML file say (`lineage_ledger.emitter.settings`)."""
+        from lineage_ledger.emitter.settings import EmitterSettings
+
+        return EmitterSettings.read(path).emitter()
+
+    @property
+    def origin(self) -> str:
+        """The ledger's name, which seals are made for."""
+        return self._identity.verifier.name
+
+    @property
+    def public_key(self) -> bytes:
+        """The producer's; 32 bytes."""
+        return self._identity.key.public_key
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts as of now."""
+        return self._life.statistics()
+
+    def bind(self, deployment: bytes) -> Binding:
+        """The binding for a deployment: its entry, or the 32-byte leaf hash of that. The same one gives the same binding.
+
+        The deployment need not be logged yet. Raises `MalformedEntryError` if the entry is no deployment, `EmitterError`
+        for a 256th one.
+        """
+        if len(deployment) == _HASH_BYTES:
+            deployment_hash = bytes(deployment)
+        elif strict.check_entry(deployment) == _DEPLOYMENT:
+            deployment_hash = merkle.leaf_hash(deployment)
+        else:
+            raise MalformedEntryError("a binding is made of a deployment's entry, or of its leaf hash")
+        with forking.LOCK:
+            binding = self._bindings.get(deployment_hash)
+            if binding is None:
+                if len(self._deployments) == MAX_BINDING_ROW:
+                    raise EmitterError(f"an emitter has at most {MAX_BINDING_ROW} bindings; use another emitter")
+                binding = Binding(self, self._lane, len(self._deployments) + 1, deployment_hash)
+                self._deployments.append(deployment_hash)
+                self._bindings[deployment_hash] = binding
+        return binding
+
+    def append(self, entry: bytes | entry_pb2.Entry, timeout_s: float = 30.0) -> LoggedStatement:
+        """Append a statement (artifact, run, deployment or attestation) and wait until it is in the ledger.
+
+        Raises `MalformedEntryError` before anything is sent, `NotAcknowledgedError` when the time is over, and
+        `EmitterFullError` or `EmitterClosedError`.
+        """
+        data = entry if isinstance(entry, bytes) else entry.SerializeToString()
+        if strict.check_entry(data) not in _STATEMENTS:
+            raise MalformedEntryError("only artifacts, runs, deployments and attestations are appended; predictions are emitted")
+        framed, waiter, waiters = frame(data), Waiter(), self._life.waiters
+        while True:
+            ring = self._lane.ring
+            number = ring.take()
+            waiters.add(ring.chain_id, number, waiter)
+            if number >= ring.limit:
+                self._life.wake()
+            if number < ring.limit or ring.wait_for_room(number, 0.0 if ring.closed else timeout_s):
+                ring.slots[number & ring.mask] = framed
+                if not ring.closed or ring.is_kept(number):
+                    break
+            waiters.drop(ring.chain_id, number)
+            ring.refuse(number)
+            if self._closed:
+                raise EmitterClosedError("the emitter was closed")
+            if not ring.closed:
+                raise EmitterFullError(f"the emitter had no room for the statement within {timeout_s:g} s")
+        self._life.hurry()
+        if not waiter.event.wait(timeout_s):
+            waiters.drop(ring.chain_id, number)
+            last = self._reporter.last_error
+            raise NotAcknowledgedError(
+                f"the ledger did not acknowledge the statement within {timeout_s:g} s; it may yet do so"
+                + (f" (last error: {last})" if last else "")
+            )
+        if waiter.error is not None:
+            raise waiter.error
+        return LoggedStatement(waiter.index, merkle.leaf_hash(data))
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait until everything emitted so far is in the ledger; False if the time was over first."""
+        return self._life.flush(timeout_s)
+
+    def close(self, timeout_s: float = 30.0) -> bool:
+        """Send what is left and close the chain; False if the time was over first (a spool then keeps the rest)."""
+        if self._closed:
+            return True
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        complete = self._life.close(timeout_s)
+        if not complete:
+            left = self._life.statistics().pending
+            where = "they stay in the spool" if self._spool_folder is not None else "they are lost"
+            self._reporter.report(
+                "close", EmitterError(f"{left} entries were not acknowledged within {timeout_s:g} s of closing; {where}")
+            )
+        return complete
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- when the hot path cannot go on by itself ------------------------------------------------------------
+
+    def _settle(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
+        """The slot is filled, and somebody wants to know: the thread that sleeps, or whoever closed the ring."""
+        if not ring.closed:
+            self._life.wake()
+        elif not ring.is_kept(number):
+            return self._place_again(ring, number, framed)
+        return ring.chain_id, number
+
+    def _place_without_room(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
+        """The number has no slot (yet)."""
+        if not ring.closed:
+            self._life.wake()
+            if self._policy.when_full is WhenFull.BLOCK and ring.wait_for_room(number, None):
+                ring.slots[number & ring.mask] = framed
+                return self._settle(ring, number, framed) if ring.attention else (ring.chain_id, number)
+        ring.refuse(number)
+        if ring.closed:
+            return self._place_again(ring, number, framed)
+        if self._policy.fail_closed or self._policy.when_full is WhenFull.RAISE:
+            raise EmitterFullError(
+                f"{self._policy.max_pending_entries:,} entries wait to be sealed and more cannot be taken; "
+                f"number {number} of chain {ring.chain_id.hex()} is declared lost"
+            )
+        return ring.chain_id, number
+
+    def _place_again(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
+        """The ring was closed over the number; use the one that followed, if any."""
+        while self._lane.ring is not ring:
+            ring = self._lane.ring
+            number = ring.take()
+            if number < ring.limit:
+                ring.slots[number & ring.mask] = framed
+                return self._settle(ring, number, framed) if ring.attention else (ring.chain_id, number)
+            if not ring.closed:
+                return self._place_without_room(ring, number, framed)
+        error = EmitterClosedError("the emitter was closed before the prediction was emitted; it is not on record")
+        if self._policy.fail_closed:
+            raise error
+        self._reporter.report("closed", error)
+        return ring.chain_id, number
+
+    def _refuse(self, input_commitment: object, error: Exception) -> PredictionId:
+        """What was to be emitted is no prediction: a number is spent on it, and declared lost."""
+        if self._policy.fail_closed:
+            if isinstance(error, LineageError):
+                raise error
+            raise MalformedEntryError(f"the prediction cannot be packed: {error}") from error
+        self._reporter.report("malformed prediction", error)
+        ring = self._lane.ring
+        number = self._life.spend(ring)
+        prefix = input_commitment[:4] if isinstance(input_commitment, bytes) else b""
+        return PredictionId(ring.chain_id, number, prefix.ljust(4, b"\0"))
+
+    # -- life and death --------------------------------------------------------------------------------------
+
+    def _begin(self) -> Life:
+        return Life(
+            self._identity, self._policy, self._spool_folder, self._lane, self._deployments, self._reporter
+        )
+
+    def _before_fork(self) -> None:
+        self._life.before_fork()
+
+    def _after_fork_in_parent(self) -> None:
+        self._life.after_fork_in_parent()
+
+    def _after_fork_in_child(self) -> None:
+        self._life.after_fork_in_child()
+        self._reporter = self._reporter.renewed()
+        self._life = self._begin()
+
+    def _at_exit(self) -> None:
+        self.close(self._policy.exit_timeout_s)

@@ -1,0 +1,69 @@
+"""How an emitter behaves: its bounds, and what it does when it reaches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lineage_ledger.emitter.sender import Backoff
+from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, MAX_SEAL_BYTES
+from lineage_ledger.formats.seal import MAX_BATCH_BYTES as MAX_PACKED_BYTES
+
+_MIN_BATCH_BYTES = 128 * 1024
+
+
+class WhenFull(StrEnum):
+    """What `emit` does when nothing more can wait."""
+
+    DROP = "drop"
+    """Declare the entry lost; the loss is sealed, counted and logged."""
+    BLOCK = "block"
+    """Wait until there is room."""
+    RAISE = "raise"
+    """Declare it lost and raise `EmitterFullError`."""
+    SPOOL = "spool"
+    """Go on into the spool for as long as that has room, then drop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """An emitter's bounds. Raises `SettingsError` where they contradict each other."""
+
+    when_full: WhenFull = WhenFull.DROP
+    fail_closed: bool = False
+    """Raise into the prediction when it cannot be recorded; otherwise nothing ever does, but `RAISE` above."""
+    max_pending_entries: int = 65_536
+    """Entries that wait to be sealed; rounded up to a power of two."""
+    max_unacknowledged_bytes: int = 64 * 1024 * 1024
+    """Memory for sealed batches that wait for their acknowledgement."""
+    max_batch_entries: int = 4_096
+    max_batch_bytes: int = 1024 * 1024
+    linger_ms: float = 20.0
+    """How long an entry waits for others to be sealed with."""
+    max_batches_in_flight: int = 8
+    max_spool_bytes: int = 4 * 1024 * 1024 * 1024
+    heartbeat_s: float = 60.0
+    """After so long without entries, an empty seal says that nothing is missing."""
+    hole_timeout_s: float = 3.0
+    """A number that was taken for so long and not used makes the emitter go on in a new chain."""
+    exit_timeout_s: float = 5.0
+    """How long the process's exit waits for acknowledgements."""
+    backoff: Backoff = Backoff()
+
+    def __post_init__(self) -> None:
+        _within("max_pending_entries", self.max_pending_entries, 16, 1 << 24)
+        _within("max_unacknowledged_bytes", self.max_unacknowledged_bytes, _MIN_BATCH_BYTES, 1 << 40)
+        _within("max_batch_entries", self.max_batch_entries, 1, MAX_BATCH_ENTRIES)
+        _within("max_batch_bytes", self.max_batch_bytes, _MIN_BATCH_BYTES, MAX_PACKED_BYTES - MAX_SEAL_BYTES - 2)
+        _within("linger_ms", self.linger_ms, 0, 60_000)
+        _within("max_batches_in_flight", self.max_batches_in_flight, 1, 1_024)
+        _within("max_spool_bytes", self.max_spool_bytes, _MIN_BATCH_BYTES, 1 << 50)
+        _within("heartbeat_s", self.heartbeat_s, 0.01, 86_400)
+        _within("hole_timeout_s", self.hole_timeout_s, 0.01, 3_600)
+        _within("exit_timeout_s", self.exit_timeout_s, 0, 3_600)
+
+
+def _within(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise SettingsError(f"{name} must be {least:,} to {most:,}, not {value:,}")

@@ -1,0 +1,208 @@
+"""Sends sealed batches over one stream and takes their acknowledgements; comes back for as long as it is needed.
+
+A batch may be sent any number of times: the server answers a duplicate with the indexes it got the first time. So
+whatever ends a connection, the next one begins with the first batch that was not acknowledged.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
+from lineage_ledger.emitter.sealer import SealedBatch
+from lineage_ledger.emitter.window import Window
+from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.rpc.methods import APPEND_STREAM
+from lineage_ledger.v1 import append_pb2
+
+if TYPE_CHECKING:
+    from lineage_ledger.rpc.connection import Connection, ResponseStream
+
+_IDLE_STREAM_S = 10.0
+_STALLED_S = 30.0
+_QUIESCE_S = 5.0
+
+# The key, or who calls, is refused: an administrator can change that, so we keep asking, slowly.
+_REFUSED = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
+# The chain takes no more batches, whatever we do.
+_CHAIN_OVER = frozenset({"SEQUENCE_CONFLICT", "CHAIN_ENDED"})
+# The batch is refused for what it is.
+_BATCH_REFUSED = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the next connection, in seconds; doubled at each failure, with jitter."""
+
+    least_s: float = 0.05
+    most_s: float = 5.0
+    refused_s: float = 10.0
+    """At least, after the key or the caller was refused."""
+
+    def delay_s(self, failures: int, *, refused: bool) -> float:
+        """Between half and all of the delay after that many failures in a row."""
+        full = min(self.least_s * 2.0 ** min(failures - 1, 20), self.most_s)
+        return (max(full, self.refused_s) if refused else full) * random.uniform(0.5, 1.0)
+
+
+class Outcomes(Protocol):
+    """Who is told what became of batches; called on the sender's thread, must not raise or block for long."""
+
+    def acknowledged(self, batch: SealedBatch, acknowledgement: append_pb2.Acknowledgement) -> None: ...
+    def abandoned(self, batch: SealedBatch, batches: list[SealedBatch], error: LineageError) -> None: ...
+    def failed(self, error: Exception) -> None: ...
+
+
+class Sender:
+    """A thread with a connection, started when there is something to send.
+
+    `quiesce` ends both, so that the process can fork; after `resume`, `wake` starts them again.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        window: Window,
+        checker: AcknowledgementChecker,
+        outcomes: Outcomes,
+        read: Callable[[SealedBatch], bytes],
+        backoff: Backoff,
+    ) -> None:
+        self._endpoint = endpoint
+        self._window = window
+        self._checker = checker
+        self._outcomes = outcomes
+        self._read = read
+        self._backoff = backoff
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._stream: ResponseStream[append_pb2.AppendStreamResponse] | None = None
+        self._careful = False
+        self._is_quiet = False
+
+    def wake(self) -> None:
+        """Have a thread running; cheap if there is one."""
+        if self._thread is None:
+            with self._mutex:
+                if self._thread is None and not self._is_quiet:
+                    self._stopping = threading.Event()
+                    self._thread = threading.Thread(
+                        target=self._run, args=(self._stopping,), name="lineage-sender", daemon=True
+                    )
+                    self._thread.start()
+
+    def quiesce(self) -> None:
+        """End thread, stream and channel until `resume`; what is under way is sent again then."""
+        with self._mutex:
+            self._is_quiet = True
+            thread, self._thread = self._thread, None
+            self._stopping.set()
+            self._window.end()
+            stream = self._stream
+        if stream is not None:
+            stream.cancel()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_QUIESCE_S)
+
+    def resume(self) -> None:
+        """Let the next `wake` start again."""
+        self._is_quiet = False
+
+    def _run(self, stopping: threading.Event) -> None:
+        from lineage_ledger.rpc.connection import Connection  # Late: importing grpc takes 0.1 s, and may never be needed.
+
+        failures = 0
+        while not stopping.is_set():
+            try:
+                with Connection(self._endpoint) as connection:
+                    while not stopping.is_set():
+                        if self._window.wait_for_batches(_IDLE_STREAM_S, stopping.is_set):
+                            before = self._window.acknowledged
+                            try:
+                                self._converse(connection, stopping)
+                            finally:
+                                failures = 0 if self._window.acknowledged != before else failures
+            except Exception as error:  # Whatever it was, batches wait and must be tried again.
+                if stopping.is_set():
+                    return
+                failures += 1
+                self._outcomes.failed(error)
+                stopping.wait(self._backoff.delay_s(failures, refused=self._judge(error)))
+
+    def _converse(self, connection: Connection, stopping: threading.Event) -> None:
+        """One stream, until it fails, idles or is quiesced. Raises `LineageError`."""
+        session = object()
+        self._window.begin(session)
+        stream = connection.exchange(APPEND_STREAM, self._requests(session))
+        with self._mutex:
+            self._stream = stream
+        try:
+            if not stopping.is_set():
+                for response in stream:
+                    self._take(response)
+        finally:
+            with self._mutex:
+                self._stream = None
+            self._window.end()
+            stream.cancel()
+
+    def _requests(self, session: object) -> Iterator[append_pb2.AppendStreamRequest]:
+        """What goes out; runs on a thread of grpc's."""
+        while True:
+            batch = self._window.next_to_send(
+                session,
+                max_in_flight=1 if self._careful else None,
+                idle_s=_IDLE_STREAM_S,
+                stalled_s=_STALLED_S,
+                stalled=self._stalled,
+            )
+            if batch is None:
+                return
+            packed = batch.packed
+            try:
+                yield append_pb2.AppendStreamRequest(packed_batches=[self._read(batch) if packed is None else packed])
+            except LineageError as error:
+                self._outcomes.failed(error)
+                self._stalled()
+                return
+
+    def _stalled(self) -> None:
+        """The stream is of no use any more: make the thread that reads it come back."""
+        stream = self._stream
+        if stream is not None:
+            stream.cancel()
+
+    def _take(self, response: append_pb2.AppendStreamResponse) -> None:
+        checkpoint = self._checker.check_checkpoint(response.checkpoint)
+        for acknowledgement in response.acknowledgements:
+            batch = self._window.front()
+            if batch is None:
+                raise LineageError("the server acknowledged a batch that was not sent")
+            self._checker.check(batch, acknowledgement, checkpoint)
+            self._outcomes.acknowledged(batch, acknowledgement)
+            self._window.acknowledge()
+            self._careful = False
+
+    def _judge(self, error: Exception) -> bool:
+        """Draw the consequences for the chain; whether key or caller are refused, so that hurry is of no use."""
+        if not isinstance(error, RpcError):
+            return True
+        if error.status in _REFUSED:
+            return True
+        if error.status in _BATCH_REFUSED or error.reason in _CHAIN_OVER:
+            front = self._window.front()
+            if front is None:
+                return False
+            if not self._careful:
+                # Some batch under way was refused. Which one is certain when it is sent again by itself.
+                self._careful = True
+                return False
+            self._careful = False
+            self._outcomes.abandoned(front, self._window.abandon(front.chain_id), error)
+        return False

@@ -1,0 +1,101 @@
+"""Calls with deadlines and typed errors, synchronous."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from lineage_ledger.rpc.channels import call_metadata, open_channel
+from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.rpc.methods import Method
+from lineage_ledger.rpc.status import rpc_error
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class ResponseStream(Protocol[Response]):
+    """Responses as they come; `cancel` ends the call from any thread."""
+
+    def __iter__(self) -> Iterator[Response]: ...
+    def cancel(self) -> None: ...
+
+
+class Connection:
+    """A channel to one endpoint; safe to share between threads. Every method raises `RpcError` and nothing else."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._channel = open_channel(endpoint)
+        self._metadata = call_metadata(endpoint)
+        self._callables: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def call(self, method: Method[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
+        """One request, one response, within `timeout_s` seconds (the endpoint's own if None)."""
+        callable_ = self._callable("unary_unary", method)
+        try:
+            response: Response = callable_(request, timeout=timeout_s or self.endpoint.timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise rpc_error(method.path, self.endpoint.target, error) from None
+        return response
+
+    def stream(
+        self, method: Method[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> ResponseStream[Response]:
+        """One request, many responses; the deadline is for the whole stream (None: none)."""
+        call = self._callable("unary_stream", method)(request, timeout=timeout_s, metadata=self._metadata)
+        return _Responses(call, method.path, self.endpoint.target)
+
+    def exchange(self, method: Method[Request, Response], requests: Iterator[Request]) -> ResponseStream[Response]:
+        """Requests one way and responses the other, until `requests` ends; a thread of grpc's consumes `requests`.
+
+        Has no deadline: the caller watches for acknowledgements that do not come, and cancels.
+        """
+        call = self._callable("stream_stream", method)(requests, metadata=self._metadata)
+        return _Responses(call, method.path, self.endpoint.target)
+
+    def close(self) -> None:
+        """Ends all calls and disconnects."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _callable(self, arity: str, method: Method[Any, Any]) -> Any:
+        with self._lock:
+            key = (arity, method.path)
+            if key not in self._callables:
+                make = getattr(self._channel, arity)
+                self._callables[key] = make(
+                    method.path,
+                    request_serializer=method.request.SerializeToString,
+                    response_deserializer=method.parse_response,
+                )
+            return self._callables[key]
+
+
+class _Responses:
+    def __init__(self, call: Any, path: str, target: str) -> None:
+        self._call = call
+        self._path = path
+        self._target = target
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise rpc_error(self._path, self._target, error) from None
+
+    def cancel(self) -> None:
+        self._call.cancel()
