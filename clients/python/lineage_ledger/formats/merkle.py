@@ -95,7 +95,7 @@ def multiproof(indexes: Sequence[int], size: int, reader: HashReader) -> list[by
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf with this hash is at `index` in the tree of `size` leaves with `root` (RFC 9162, 2.1.3.2).
 
-    Raises `ProofError` if it is not shown.
+    A root does not bind its size: take both from one checkpoint. Raises `ProofError` if it is not shown.
     """
     _check_hashes("inclusion proof", proof, len(_inclusion_ranges(index, size)))
     _check_hashes("leaf hash and root", (leaf_hash, root), 2)

@@ -43,7 +43,9 @@ class Signature(NamedTuple):
     """What the key's type defines, at least 1 byte: 64 for Ed25519, 72 for cosignature/v1."""
 
     def encode(self) -> str:
-        """The line, with its end."""
+        """The line, with its end. Raises `MalformedError` for what no note can carry."""
+        if not keys.is_name(self.name) or len(self.key_id) != keys.KEY_ID_SIZE or not self.payload:
+            raise MalformedError(f"{self.name[:80]!r} has no name or signature that a note can carry")
         return f"{_DASH}{self.name} {encode_base64(self.key_id + self.payload)}\n"
 
     @classmethod
