@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lineage_ledger import kernel
 from lineage_ledger.errors import MalformedEntryError, SealError
-from lineage_ledger.formats import admin, merkle, seal, strict
+from lineage_ledger.formats import merkle, seal, statement, strict
 from lineage_ledger_server.errors import LimitError
 
 _STATEMENT_KINDS = frozenset({"artifact", "run", "deployment"})
@@ -65,7 +65,7 @@ def _check_statement(entry: bytes, place: int, origin: str) -> None:
         raise MalformedEntryError(str(error), place=place, offset=error.offset) from None
     kind = parsed.WhichOneof("kind")
     if kind == "attestation":
-        admin.check_attestation(parsed.attestation, origin)
+        statement.check_attestation_signature(parsed.attestation, origin)
     elif kind == "seal":
         raise SealError(
             f"entry {place} of the batch is a seal; a batch holds one seal, its last entry", reason="KIND_NOT_ALLOWED"
