@@ -71,7 +71,9 @@ class Producer:
         self.previous = merkle.leaf_hash(sealed)
         return packed.pack([*entries, sealed])
 
-    def batch(self, entries: Sequence[bytes] = (), lost: Sequence[tuple[int, int]] = (), *, closing: bool = False) -> bytes:
+    def batch(
+        self, entries: Sequence[bytes] = (), lost: Sequence[tuple[int, int]] = (), *, closing: bool = False
+    ) -> bytes:
         """The chain's next packed batch. The first one of a chain must be empty."""
         body = self.body(entries, lost)
         body.closing = closing
@@ -84,39 +86,25 @@ class Producer:
 
 def registration(origin: str, key: keys.SigningKey, admin_key: keys.SigningKey, name: str = "model server") -> bytes:
     """A registration's entry, signed by both."""
-    body = entry_pb2.ProducerRegistration(
-        public_key=key.public_key, name=name, time_unix_ns=time.time_ns()
-    ).SerializeToString()
-    registered = entry_pb2.ProducerRegistered(
-        body=body,
-        possession_signature=key.sign(admin.signed_bytes(admin.POSSESSION_CONTEXT, origin, key.public_key)),
-        admin_public_key=admin_key.public_key,
-        admin_signature=admin_key.sign(admin.signed_bytes(admin.REGISTRATION_CONTEXT, origin, body)),
+    return admin.build_registration(
+        origin,
+        public_key=key.public_key,
+        name=name,
+        possession_signature=admin.prove_possession(origin, key),
+        time_unix_ns=time.time_ns(),
+        admin_key=admin_key,
     )
-    return entry_pb2.Entry(producer_registered=registered).SerializeToString()
 
 
 def retirement(origin: str, public_key: bytes, admin_key: keys.SigningKey, last_block: int) -> bytes:
     """A retirement's entry."""
-    body = entry_pb2.ProducerRetirement(
-        public_key=public_key, last_block=last_block, time_unix_ns=time.time_ns()
-    ).SerializeToString()
-    retired = entry_pb2.ProducerRetired(
-        body=body,
-        admin_public_key=admin_key.public_key,
-        admin_signature=admin_key.sign(admin.signed_bytes(admin.RETIREMENT_CONTEXT, origin, body)),
+    return admin.build_retirement(
+        origin, public_key=public_key, last_block=last_block, time_unix_ns=time.time_ns(), admin_key=admin_key
     )
-    return entry_pb2.Entry(producer_retired=retired).SerializeToString()
 
 
 def compromise(origin: str, public_key: bytes, admin_key: keys.SigningKey) -> bytes:
     """A compromise's entry."""
-    body = entry_pb2.ProducerCompromise(
-        public_key=public_key, suspect_since_unix_ns=1, time_unix_ns=time.time_ns()
-    ).SerializeToString()
-    compromised = entry_pb2.ProducerCompromised(
-        body=body,
-        admin_public_key=admin_key.public_key,
-        admin_signature=admin_key.sign(admin.signed_bytes(admin.COMPROMISE_CONTEXT, origin, body)),
+    return admin.build_compromise(
+        origin, public_key=public_key, suspect_since_unix_ns=1, time_unix_ns=time.time_ns(), admin_key=admin_key
     )
-    return entry_pb2.Entry(producer_compromised=compromised).SerializeToString()

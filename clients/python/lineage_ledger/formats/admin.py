@@ -1,5 +1,8 @@
-"""What admins sign: producers' registrations, retirements and compromises (proto/README.md, "Blocks and the ledger's own
-entries"), and what attesters sign. Each signature is over context ‖ origin ‖ "\\n" ‖ body as carried."""
+"""What admins sign of producers' keys: registrations, retirements and compromises.
+
+Each signature is over context ‖ origin ‖ "\\n" ‖ body as carried (proto/README.md, "Blocks and the ledger's own
+entries").
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from lineage_ledger.errors import MalformedEntryError, SignatureError
-from lineage_ledger.formats import keys
+from lineage_ledger.formats import keys, strict
 from lineage_ledger.v1 import entry_pb2
 
 REGISTRATION_CONTEXT: Final = b"lineage-ledger/registration/v1\n"
 RETIREMENT_CONTEXT: Final = b"lineage-ledger/retirement/v1\n"
 COMPROMISE_CONTEXT: Final = b"lineage-ledger/compromise/v1\n"
 POSSESSION_CONTEXT: Final = b"lineage-ledger/possession/v1\n"
-ATTESTATION_CONTEXT: Final = b"lineage-ledger/attestation/v1\n"
 
 ProducerBody = entry_pb2.ProducerRegistration | entry_pb2.ProducerRetirement | entry_pb2.ProducerCompromise
 
@@ -59,12 +61,58 @@ def check_producer_entry(entry: entry_pb2.Entry, origin: str, admin_public_keys:
     return body
 
 
-def check_attestation(attestation: entry_pb2.Attestation, origin: str) -> entry_pb2.AttestationBody:
-    """Check the attester's signature, if there is one, and return the body. Raises `SignatureError`."""
-    body = entry_pb2.AttestationBody.FromString(attestation.body)
-    message = signed_bytes(ATTESTATION_CONTEXT, origin, attestation.body)
-    if body.public_key and not keys.verify(body.public_key, message, attestation.signature):
-        raise SignatureError(
-            f"the attester's signature does not check for origin {origin!r} and key {body.public_key.hex()}"
-        )
-    return body
+def prove_possession(origin: str, key: keys.SigningKey) -> bytes:
+    """A producer's signature, 64 bytes, that it has `key`: what an admin needs besides the public key to register it."""
+    return key.sign(signed_bytes(POSSESSION_CONTEXT, origin, key.public_key))
+
+
+def build_registration(
+    origin: str,
+    *,
+    public_key: bytes,
+    name: str,
+    possession_signature: bytes,
+    time_unix_ns: int,
+    admin_key: keys.SigningKey,
+) -> bytes:
+    """The entry that registers a producer's key, signed by the admin. Raises `MalformedEntryError` for a wrong name."""
+    body = entry_pb2.ProducerRegistration(public_key=public_key, name=name, time_unix_ns=time_unix_ns)
+    return _signed(origin, "producer_registered", body, admin_key, possession_signature=possession_signature)
+
+
+def build_retirement(
+    origin: str, *, public_key: bytes, last_block: int, time_unix_ns: int, admin_key: keys.SigningKey
+) -> bytes:
+    """The entry that retires a key: it opens no chain, its open chains go on up to block `last_block` (from 1)."""
+    body = entry_pb2.ProducerRetirement(public_key=public_key, last_block=last_block, time_unix_ns=time_unix_ns)
+    return _signed(origin, "producer_retired", body, admin_key)
+
+
+def build_compromise(
+    origin: str, *, public_key: bytes, suspect_since_unix_ns: int, time_unix_ns: int, admin_key: keys.SigningKey
+) -> bytes:
+    """The entry that declares a key compromised: nothing signed by it is taken any more."""
+    body = entry_pb2.ProducerCompromise(
+        public_key=public_key, suspect_since_unix_ns=suspect_since_unix_ns, time_unix_ns=time_unix_ns
+    )
+    return _signed(origin, "producer_compromised", body, admin_key)
+
+
+_ENVELOPES: Final = {
+    "producer_registered": entry_pb2.ProducerRegistered,
+    "producer_retired": entry_pb2.ProducerRetired,
+    "producer_compromised": entry_pb2.ProducerCompromised,
+}
+
+
+def _signed(origin: str, kind: str, body: ProducerBody, admin_key: keys.SigningKey, **fields: bytes) -> bytes:
+    body_bytes = body.SerializeToString()
+    envelope = _ENVELOPES[kind](
+        body=body_bytes,
+        admin_public_key=admin_key.public_key,
+        admin_signature=admin_key.sign(signed_bytes(_KINDS[kind][0], origin, body_bytes)),
+        **fields,
+    )
+    entry = entry_pb2.Entry(**{kind: envelope}).SerializeToString()
+    strict.check_entry(entry)
+    return entry
