@@ -120,6 +120,11 @@ def test_every_seed_gives_a_key_that_is_accepted(seed: bytes) -> None:
     assert keys.parse_signing_key(keys.encode_signing_key("name", key))[1].seed == seed
 
 
+def test_a_key_that_is_not_canonical_is_named_so() -> None:
+    with pytest.raises(InvalidKeyError, match="not canonically encoded"):
+        keys.check_public_key((2**255 - 19 + 3).to_bytes(32, "little"))
+
+
 def test_generated_keys_differ() -> None:
     assert SigningKey.generate().seed != SigningKey.generate().seed
 

@@ -70,6 +70,7 @@ def test_decimals_round_trip(number: int) -> None:
         "1.0",
         "0x1",
         "\u0661",
+        "1\u0661",
         "²",
         str(2**63),
         "9" * 19,
