@@ -316,6 +316,14 @@ static PyObject *kernel_merge_rows(PyObject *module, PyObject *runs)
     return returned;
 }
 
+/* For tests, which must reach the portable code on a processor that has the instructions. */
+static PyObject *kernel_use_sha_instructions(PyObject *module, PyObject *wanted)
+{
+    (void)module;
+    int want = PyObject_IsTrue(wanted);
+    return want < 0 ? NULL : PyBool_FromLong(choose_compress(want));
+}
+
 static PyObject *import_attribute(const char *module_name, const char *name)
 {
     PyObject *module = PyImport_ImportModule(module_name);
@@ -327,7 +335,7 @@ static PyObject *import_attribute(const char *module_name, const char *name)
 static int module_execute(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
-    choose_compress();
+    choose_compress(1);
     state->explain = import_attribute("lineage_ledger._kernel_checks", "explain");
     state->malformed_error = import_attribute("lineage_ledger.errors", "MalformedError");
     return state->explain && state->malformed_error ? 0 : -1;
@@ -356,6 +364,7 @@ static PyMethodDef methods[] = {
     {"tile_roots", kernel_tile_roots, METH_O, "See lineage_ledger.kernel.tile_roots."},
     {"request_id_rows", kernel_request_id_rows, METH_VARARGS, "See lineage_ledger.kernel.request_id_rows."},
     {"merge_rows", kernel_merge_rows, METH_O, "See lineage_ledger.kernel.merge_rows."},
+    {"_use_sha_instructions", kernel_use_sha_instructions, METH_O, "For tests: whether to use them; whether they are."},
     {NULL, NULL, 0, NULL},
 };
 

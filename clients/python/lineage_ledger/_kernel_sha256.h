@@ -148,14 +148,21 @@ static void (*compress)(uint32_t state[8], const uint8_t *block) = compress_port
 static void (*compress_two)(uint32_t a[8], const uint8_t *block_a, uint32_t b[8], const uint8_t *block_b) =
     compress_two_portable;
 
-static void choose_compress(void)
+/* Use the processor's instructions if they are wanted and there; whether they are used. */
+static int choose_compress(int want_instructions)
 {
+    compress = compress_portable;
+    compress_two = compress_two_portable;
 #ifdef HAVE_SHA_NI
-    if (has_sha_ni()) {
+    if (want_instructions && has_sha_ni()) {
         compress = compress_sha_ni;
         compress_two = compress_two_sha_ni;
+        return 1;
     }
+#else
+    (void)want_instructions;
 #endif
+    return 0;
 }
 
 /* A message cut into blocks: whole blocks of the data stay where they are, what is at its ends is copied. */

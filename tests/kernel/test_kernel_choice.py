@@ -1,0 +1,69 @@
+"""Which kernel is used, and that the façade gives its results names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from lineage_ledger import kernel
+from tests.kernel.kernel_examples import KERNELS, TIME, pack, prediction
+
+PROGRAM = "from lineage_ledger import kernel; print(kernel.KERNEL, kernel.tree_root(b'').hex()[:8])"
+
+
+def run(wish: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "LINEAGE_KERNEL"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    if wish is not None:
+        environment["LINEAGE_KERNEL"] = wish
+    command = [sys.executable, "-c", PROGRAM]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_python_on_demand() -> None:
+    assert run("python").stdout == "python e3b0c442\n"
+
+
+def test_the_best_there_is() -> None:
+    expected = "c" if "c" in KERNELS else "python"
+    assert run(None).stdout == run("").stdout == f"{expected} e3b0c442\n"
+
+
+def test_c_on_demand() -> None:
+    result = run("c")
+    if "c" in KERNELS:
+        assert result.stdout == "c e3b0c442\n"
+    else:
+        assert "the C kernel cannot be loaded" in result.stderr
+
+
+def test_unknown_wish() -> None:
+    result = run("rust")
+    assert result.returncode
+    assert "SettingsError: LINEAGE_KERNEL is 'rust'" in result.stderr
+
+
+def test_built_where_it_can_be() -> None:
+    """Installation leaves C out silently if it does not compile; this is where that is noticed."""
+    if os.environ.get("LINEAGE_BUILD_KERNEL") == "python":
+        pytest.skip("not wanted")
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if not shutil.which(compiler) or not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        pytest.skip("no compiler, or no headers of Python")
+    assert "c" in KERNELS
+
+
+def test_named_results() -> None:
+    batch = kernel.scan(pack([prediction(row=2), b"\x12\x00"]))
+    assert (batch.count, len(batch.leaf_hashes), batch.binding_counts) == (2, 64, (0, 1))
+    assert (batch.earliest_start_time_unix_ns, batch.latest_start_time_unix_ns) == (TIME, TIME)
+    assert batch.others == ((1, len(pack([prediction()])) + 2, 2),)
+    assert kernel.leaf_hashes(pack([b"\x12"])) == kernel.scan(pack([b"\x12"])).leaf_hashes
+    assert kernel.tile_roots(bytes(8192)) == kernel.tree_root(bytes(8192))
+    assert kernel.merge_rows([kernel.request_id_rows(pack([prediction(request_id=b"x")]), 9)])[-1] == 9
