@@ -27,7 +27,8 @@ MAX_READERS = 1022
 # Room that a commit may need besides its values: copied pages of the trees, LMDB's list of free pages.
 COMMIT_SLACK_BYTES = 1 << 20
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# EIO: LMDB says so of a write that was cut short, which is how a disk becomes full.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 if TYPE_CHECKING:
     ReadTransaction = lmdb.Transaction[memoryview]
@@ -116,16 +117,17 @@ class Environment:
                 self._gate.notify_all()
 
     def _begin_read(self) -> ReadTransaction:
+        env = self._env
         try:
-            return self._env.begin(buffers=True)
+            return env.begin(buffers=True)
         except lmdb.MapResizedError:
-            pass
-        # The writing process has grown the map. Step out of the count, take over the new size, step in again.
+            pass  # the writing process has grown the map
+        except lmdb.PanicError:
+            pass  # a commit has failed while writing a meta page
         with self._gate:
             self._open_reads -= 1
         try:
-            with self._alone():
-                self._env.set_mapsize(0)
+            self._renew(env)
         finally:
             with self._gate:
                 self._open_reads += 1
@@ -140,12 +142,31 @@ class Environment:
         """
         try:
             self._make_room(value_bytes)
-            with self._env.begin(write=True) as txn:
+            with self._begin_write() as txn:
                 yield txn
         except lmdb.Error as error:
-            if isinstance(error, lmdb.PanicError):
-                self._reopen()
             raise _translated(error, f"writing {self.path}") from error
+
+    def _begin_write(self) -> WriteTransaction:
+        env = self._env
+        try:
+            return env.begin(write=True)
+        except lmdb.PanicError:
+            self._renew(env)
+            return self._env.begin(write=True)
+
+    def _renew(self, env: lmdb.Environment) -> None:
+        """Take over a map that another process has grown; open LMDB anew where it refuses all further use."""
+        with self._alone():
+            if self._env is not env:
+                return  # another thread did it
+            try:
+                env.set_mapsize(0)
+                env.begin().abort()
+            except lmdb.PanicError:
+                map_bytes = env.info()["map_size"]
+                env.close()
+                self._env, self._tables = self._open(map_bytes)
 
     def _make_room(self, value_bytes: int) -> None:
         info = self._env.info()
@@ -157,13 +178,6 @@ class Environment:
         if size > info["map_size"]:
             with self._alone():
                 self._env.set_mapsize(size)
-
-    def _reopen(self) -> None:
-        """After MDB_PANIC (a meta page could not be written), LMDB wants to be opened anew."""
-        with self._alone():
-            map_bytes = self._env.info()["map_size"]
-            self._env.close()
-            self._env, self._tables = self._open(map_bytes)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -235,5 +249,7 @@ def _sync_directory(path: Path) -> None:
 def _translated(error: lmdb.Error | OSError, action: str) -> StoreError:
     code = error.errno if isinstance(error, OSError) else error.code
     if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or code in _FULL:
-        return DiskFullError(f"no space left while {action}: {error}. Nothing was changed; free some space")
+        return DiskFullError(
+            f"the disk is full, or fails, while {action}: {error}. Nothing was changed; free some space"
+        )
     return StoreError(f"LMDB failed while {action}: {error}. Nothing was changed")

@@ -101,7 +101,7 @@ class LogStore:
     def edge(self) -> RightEdge:
         """The right edge of what is committed. Raises StoreError if the store is read-only."""
         if self._edge is None:
-            raise StoreError(f"{self._environment.path} was opened to be read only")
+            raise StoreError(f"{self._environment.path} cannot be written: it is read only, or a commit went wrong")
         return self._edge
 
     @property
@@ -145,10 +145,26 @@ class LogStore:
         if prepared.base is not self._edge:
             raise StoreError("the group was prepared on another state of the log; prepare it again")
         group, growth = prepared.group, prepared.growth
-        with self._environment.write(len(group.packed) + len(group.leaf_hashes)) as txn:
-            self._put_entries(txn, growth)
-            self._put_rows(txn, group)
+        try:
+            with self._environment.write(len(group.packed) + len(group.leaf_hashes)) as txn:
+                self._put_entries(txn, growth)
+                self._put_rows(txn, group)
+        except StoreError:
+            self._check_unchanged()
+            raise
         self._edge = growth.edge
+
+    def _check_unchanged(self) -> None:
+        """After a commit that failed, memory and disk must still agree; else writing ends until the store is reopened."""
+        base, self._edge = self.edge, None
+        with self.snapshot() as snapshot:
+            size = snapshot.size
+        if size != base.size:
+            raise StoreError(
+                f"a commit failed, and yet the log has {size} entries instead of {base.size}; stop the ledger and start "
+                "it again, which compares the log with the head record"
+            )
+        self._edge = base
 
     def _put_entries(self, txn: WriteTransaction, growth: Growth) -> None:
         table = self._environment.table

@@ -64,8 +64,8 @@ def _without_head(store: LogStore) -> Standing:
         last_block = snapshot.last_block()
     if last_block is not None and last_block[0] > 1:
         raise HeadMismatchError(
-            f"the log has {store.size} entries in {last_block[0]} blocks, but there is no head record for it: it was lost, "
-            f"or another place was named for it. {_ADVICE}"
+            f"the log has {store.size} entries in {last_block[0]} blocks, but no head record: it was lost, or another "
+            f"place was named for it. {_ADVICE}"
         )
     _check_beyond(RightEdge(), store)
     return Standing.AHEAD
