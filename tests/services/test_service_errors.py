@@ -11,11 +11,11 @@ import pytest
 
 from lineage_ledger import errors
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, errors_pb2
+from lineage_ledger_server.errors import IndexOutOfRangeError, PredictionLostError, RefusedError
 from lineage_ledger_server.services.errors import (
     DETAILS_KEY,
     ERROR_INFO_TYPE_URL,
     STATUS_OF_REASON,
-    RequestError,
     answer_to,
     answers,
 )
@@ -63,7 +63,7 @@ def test_every_reason_has_a_status() -> None:
 @pytest.mark.parametrize("reason", sorted(STATUS_OF_REASON))
 def test_reason_travels(reason: str, served: tuple[Raising, Any]) -> None:
     raising, stub = served
-    raising.error = RequestError("what, to what", reason=reason, metadata={"expected_number": "12"})
+    raising.error = RefusedError("what, to what", reason=reason, expected_number=12)
     with pytest.raises(grpc.RpcError) as caught:
         stub.GetEntry(entries_pb2.GetEntryRequest())
     assert caught.value.code() is STATUS_OF_REASON[reason]
@@ -90,7 +90,7 @@ def test_stream_answers_after_its_messages(served: tuple[Raising, Any]) -> None:
         RuntimeError("secret of the inside"),
         KeyError("secret of the inside"),
         errors.SettingsError("secret of the inside"),
-        RequestError("secret of the inside", reason="NO_SUCH_REASON"),
+        RefusedError("secret of the inside", reason="NO_SUCH_REASON"),
     ],
 )
 def test_unexpected_is_internal_and_says_nothing(error: Exception, served: tuple[Raising, Any]) -> None:
@@ -112,6 +112,9 @@ def test_unexpected_is_internal_and_says_nothing(error: Exception, served: tuple
         (errors.SmallOrderKeyError("m"), "SMALL_ORDER_KEY", {}),
         (errors.SignatureError("m"), "BAD_SIGNATURE", {}),
         (errors.SealError("m", reason="ROOT_MISMATCH"), "ROOT_MISMATCH", {}),
+        (errors.MalformedError("m"), "INVALID_ARGUMENT", {}),
+        (IndexOutOfRangeError("m", size=7), "INDEX_OUT_OF_RANGE", {"size": "7"}),
+        (PredictionLostError("m", seal_index=5), "PREDICTION_LOST", {}),
     ],
 )
 def test_client_errors_have_reasons(error: Exception, reason: str, metadata: dict[str, str]) -> None:
@@ -125,5 +128,5 @@ def test_foreign_reason_attribute_is_not_believed() -> None:
 
 
 def test_message_is_bounded() -> None:
-    answer = answer_to(RequestError("\u00e9" * 5_000))
+    answer = answer_to(RefusedError("\u00e9" * 5_000, reason="NOT_FOUND"))
     assert answer is not None and len(answer.message.encode()) <= 2_048

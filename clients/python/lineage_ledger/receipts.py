@@ -1,8 +1,8 @@
 """Verifies a lineage receipt, from its bytes and the ledger's verifier key alone: no server, no network.
 
 What is shown then: the ledger that holds the key signed a tree; in it are the prediction and all statements of the
-receipt, each sealed by a producer that an admin of that ledger had registered before; and each statement is one that the
-prediction leads to. What cannot be shown is in `VerifiedReceipt.limits`.
+receipt, each sealed by a producer that an admin of that ledger had registered before; and each statement is one that
+the prediction leads to. What cannot be shown is in `VerifiedReceipt.limits`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
+from lineage_ledger.formats.statement import check_attestation_signature
 from lineage_ledger.trace import STATEMENT_KINDS, Node, SealedEntry, digest_key, subject_of_index, walk
 from lineage_ledger.v1 import entry_pb2
 
@@ -125,7 +126,7 @@ class _Contents:
         self._check_signers(signers, sealed)
         nodes = self._check_lineage(sealed)
         block = self._check_block(sealed)
-        self._check_all_used(sealed)
+        self._check_kinds()
         return VerifiedReceipt(
             prediction_id=self._receipt.prediction_id,
             origin=self._origin,
@@ -220,7 +221,7 @@ class _Contents:
         if not sealed[index].deployment_hash(prediction):
             raise ReceiptError("the prediction's binding row is not in its seal's table")
         for place in self._by_kind.get("attestation", ()):
-            admin.check_attestation(self._entries[place].attestation, self._origin)
+            check_attestation_signature(self._entries[place].attestation, self._origin)
         nodes = walk(_ReceiptSource(self._entries, self._leaves, sealed), subject_of_index(index))
         if unrelated := sealed.keys() - {node.index for node in nodes}:
             raise ReceiptError(f"the prediction does not lead to entry {min(unrelated)}; it does not belong here")
@@ -234,7 +235,7 @@ class _Contents:
             raise ReceiptError("the receipt must hold one block, which comes after the prediction's seal")
         return self._entries[blocks[0]].block
 
-    def _check_all_used(self, sealed: Mapping[int, SealedEntry]) -> None:
+    def _check_kinds(self) -> None:
         known = {"genesis", "block", "seal", "prediction"} | STATEMENT_KINDS | admin.PRODUCER_KINDS
         if strange := self._by_kind.keys() - known:
             raise ReceiptError(f"the receipt holds an entry of kind {min(strange)}, which does not belong in one")

@@ -1,7 +1,7 @@
 """Lineage: walks backwards from a prediction, deployment or artifact to all that it came from.
 
-Pure, over an abstract `StatementSource`: the server walks its log and indexes, a verifier the entries of a receipt, both
-by these rules, so both see the same graph:
+Pure, over an abstract `StatementSource`: the server walks its log and indexes, a verifier the entries of a receipt,
+both by these rules, so both see the same graph:
 
 - An artifact is one node, whatever its digest is recorded under. Where it was recorded more than once, the node
   shows the first statement, which nothing that is logged later can change.
@@ -36,9 +36,9 @@ class TraceLimitError(LineageError):
 
     reason = "LIMIT_EXCEEDED"
 
-    def __init__(self, message: str, *, limit: str, value: int) -> None:
-        super().__init__(message)
-        self.metadata = {"limit": limit, "value": str(value)}
+    def __init__(self, limit: str, value: int) -> None:
+        super().__init__(f"the lineage has more than {value:,} {limit}; trace one of its parts")
+        self.metadata = {"limit": f"trace_{limit}", "value": str(value)}
 
 
 class NotTraceableError(LineageError, ValueError):
@@ -115,8 +115,9 @@ class Node:
     edges: list[Edge] = field(default_factory=list)
 
 
-class _Target(NamedTuple):
-    """A node as one that refers to it knows it."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A node as one that refers to it knows it; the subject of a walk, too."""
 
     key: object
     relation: Relation
@@ -126,14 +127,14 @@ class _Target(NamedTuple):
     deployment_hash: bytes = b""
 
 
-def subject_of_digest(digest: entry_pb2.Digest) -> _Target:
+def subject_of_digest(digest: entry_pb2.Digest) -> Target:
     """The subject of a walk from an artifact."""
-    return _Target(digest_key(digest), Relation.RELATION_UNSPECIFIED, digest=digest)
+    return Target(digest_key(digest), Relation.RELATION_UNSPECIFIED, digest=digest)
 
 
-def subject_of_index(index: int) -> _Target:
+def subject_of_index(index: int) -> Target:
     """The subject of a walk from the prediction or statement at `index`."""
-    return _Target(index, Relation.RELATION_UNSPECIFIED, index=index)
+    return Target(index, Relation.RELATION_UNSPECIFIED, index=index)
 
 
 def digest_key(digest: entry_pb2.Digest) -> bytes:
@@ -141,7 +142,7 @@ def digest_key(digest: entry_pb2.Digest) -> bytes:
     return bytes((digest.algorithm,)) + digest.value
 
 
-def walk(source: StatementSource, subject: _Target, *, max_fan_out: int | None = None) -> list[Node]:
+def walk(source: StatementSource, subject: Target, *, max_fan_out: int | None = None) -> list[Node]:
     """All nodes of the subject's lineage, the subject first, each with all edges that lead to it.
 
     `max_fan_out` keeps only that many, the first, of the runs that generated an artifact and of the attestations about
@@ -159,7 +160,7 @@ class _Walk:
         self._by_key: dict[object, Node] = {}
         self._edges = 0
 
-    def run(self, subject: _Target) -> list[Node]:
+    def run(self, subject: Target) -> list[Node]:
         self._reach(subject, None)
         at = 0
         while at < len(self._nodes):  # grows while it is walked
@@ -169,29 +170,25 @@ class _Walk:
             at += 1
         return self._nodes
 
-    def _reach(self, target: _Target, origin: Node | None) -> None:
+    def _reach(self, target: Target, origin: Node | None) -> None:
         node = self._by_key.get(target.key) or self._add(target)
         if origin is None:
             return
         self._edges += 1
         if self._edges > MAX_EDGES:
-            raise TraceLimitError(
-                f"the lineage has more than {MAX_EDGES} references; trace one of its parts", limit="edges", value=MAX_EDGES
-            )
+            raise TraceLimitError("references", MAX_EDGES)
         node.edges.append(Edge(origin.ordinal, target.relation, target.role))
 
-    def _add(self, target: _Target) -> Node:
+    def _add(self, target: Target) -> Node:
         if len(self._nodes) == MAX_NODES:
-            raise TraceLimitError(
-                f"the lineage has more than {MAX_NODES} nodes; trace one of its parts", limit="nodes", value=MAX_NODES
-            )
+            raise TraceLimitError("nodes", MAX_NODES)
         index, kind = self._resolve(target)
         node = Node(len(self._nodes), index, kind, target.digest, target.deployment_hash)
         self._nodes.append(node)
         self._by_key[target.key] = node
         return node
 
-    def _resolve(self, target: _Target) -> tuple[int | None, str]:
+    def _resolve(self, target: Target) -> tuple[int | None, str]:
         """Index and kind; the kind is known of unresolved nodes too, from how they are referred to."""
         if target.digest is not None:
             return self._source.artifact_index(target.digest), "artifact"
@@ -199,7 +196,7 @@ class _Walk:
             return self._source.statement_index(target.deployment_hash), "deployment"
         return target.index, ""
 
-    def _targets(self, node: Node) -> Iterator[_Target]:
+    def _targets(self, node: Node) -> Iterator[Target]:
         if node.index is None:
             if node.digest is not None:
                 yield from self._behind_digest(node.digest)
@@ -229,17 +226,17 @@ class _Walk:
                 "have a lineage"
             )
 
-    def _behind_digest(self, digest: entry_pb2.Digest) -> Iterator[_Target]:
+    def _behind_digest(self, digest: entry_pb2.Digest) -> Iterator[Target]:
         for index in islice(self._source.generating_runs(digest), self._max_fan_out):
-            yield _Target(index, Relation.RELATION_WAS_GENERATED_BY, index=index)
+            yield Target(index, Relation.RELATION_WAS_GENERATED_BY, index=index)
         for index in islice(self._source.attestations(digest), self._max_fan_out):
-            yield _Target(index, Relation.RELATION_ATTESTED_BY, index=index)
+            yield Target(index, Relation.RELATION_ATTESTED_BY, index=index)
 
 
-def _behind_prediction(sealed: SealedEntry, prediction: entry_pb2.Prediction) -> Iterator[_Target]:
+def _behind_prediction(sealed: SealedEntry, prediction: entry_pb2.Prediction) -> Iterator[Target]:
     deployment_hash = sealed.deployment_hash(prediction)
     if deployment_hash:
-        yield _Target(deployment_hash, Relation.RELATION_MADE_WITH, deployment_hash=deployment_hash)
+        yield Target(deployment_hash, Relation.RELATION_MADE_WITH, deployment_hash=deployment_hash)
 
 
 _DEPLOYMENT_FIELDS: Mapping[str, Relation] = {
@@ -251,13 +248,13 @@ _DEPLOYMENT_FIELDS: Mapping[str, Relation] = {
 }
 
 
-def _behind_deployment(deployment: entry_pb2.Deployment) -> Iterator[_Target]:
+def _behind_deployment(deployment: entry_pb2.Deployment) -> Iterator[Target]:
     for name, relation in _DEPLOYMENT_FIELDS.items():
-        if deployment.HasField(name):  # type: ignore[arg-type]  # the stub wants literals
+        if deployment.HasField(name):
             yield _artifact(getattr(deployment, name), relation)
 
 
-def _behind_run(run: entry_pb2.Run) -> Iterator[_Target]:
+def _behind_run(run: entry_pb2.Run) -> Iterator[Target]:
     for reference in run.inputs:
         yield _artifact(reference.digest, Relation.RELATION_USED, reference.role)
     if run.HasField("code"):
@@ -266,5 +263,5 @@ def _behind_run(run: entry_pb2.Run) -> Iterator[_Target]:
         yield _artifact(run.environment, Relation.RELATION_ENVIRONMENT)
 
 
-def _artifact(digest: entry_pb2.Digest, relation: Relation, role: str = "") -> _Target:
-    return _Target(digest_key(digest), relation, role, digest=digest)
+def _artifact(digest: entry_pb2.Digest, relation: Relation, role: str = "") -> Target:
+    return Target(digest_key(digest), relation, role, digest=digest)

@@ -7,21 +7,23 @@ shown (`Indexer.status`), while the log goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from lineage_ledger import kernel
-from lineage_ledger.formats import packed as packed_format
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES
+from lineage_ledger_server.index.lookup import Lookup, origin_of
+from lineage_ledger_server.index.pieces import split_pieces
 from lineage_ledger_server.index.rows import Tally
 from lineage_ledger_server.index.runs import RunBuilder
 from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lineage_ledger_server.log_reader import LogReader
 
 BUNDLE: Final = 256
@@ -43,21 +45,39 @@ class IndexerStatus:
 
 
 class Indexer:
-    """Follows `reader`'s head in a thread of its own, the only one that writes to `store`."""
+    """Follows `reader`'s head in a thread of its own, the only one that writes to the indexes in the folder `path`.
 
-    def __init__(self, reader: LogReader, store: IndexStore) -> None:
+    Raises StoreError if they cannot be opened; indexes of another ledger or format are made anew.
+    """
+
+    def __init__(self, path: Path, reader: LogReader) -> None:
         self._reader = reader
-        self._store = store
+        self._store = IndexStore.open(path, origin=origin_of(reader))
+        self.lookup = Lookup(reader, self._store)
         self._wake = threading.Event()
-        self._stopping = False
+        self._stop = threading.Event()
         self._rebuild = False
         self._checked = False
         self._thread: threading.Thread | None = None
-        self._status = IndexerStatus(store.position().size, "")
+        self._status = IndexerStatus(self._store.position().size, "")
 
     @property
     def status(self) -> IndexerStatus:
         return self._status
+
+    @property
+    def indexed_size(self) -> int:
+        """Entries in the indexes."""
+        return self._status.indexed_size
+
+    def totals(self) -> Position:
+        """How far the indexes are, and what they have seen up to there."""
+        return self._store.position()
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the indexes take on disk."""
+        return self._store.file_bytes
 
     def start(self) -> None:
         """Start the thread."""
@@ -65,11 +85,12 @@ class Indexer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread after the commit it is at. What is not indexed yet will be after the next start."""
-        self._stopping = True
+        """Stop the thread after the commit it is at, and close the indexes. What is left is indexed after a restart."""
+        self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+        self._store.close()
 
     def notify(self) -> None:
         """The head has moved. Costs nothing; without it the indexer looks every POLL_S."""
@@ -82,10 +103,10 @@ class Indexer:
 
     def _run(self) -> None:
         retry_s = POLL_S
-        while not self._stopping:
+        while not self._stop.is_set():
             self._wake.clear()
             try:
-                while not self._stopping and self.step():
+                while not self._stop.is_set() and self.step():
                     pass
                 retry_s = wait_s = POLL_S
             except Exception as error:  # noqa: BLE001  (the log goes on whatever happens here; seen in status and log)
@@ -118,7 +139,7 @@ class Indexer:
         if position.size > size:
             return False
         if not self._checked and position.size:
-            self._checked = self._reader.leaf_hash(position.size - 1) == position.last_leaf_hash
+            self._checked = self._reader.root(position.size) == position.root
             return self._checked
         return True
 
@@ -126,22 +147,22 @@ class Indexer:
         """What the entries from the position on add to the indexes; as many as fit into one commit."""
         tally = Tally()
         builder = RunBuilder(self._store.run)
-        at, last_leaf_hash, seen_bytes = before.size, before.last_leaf_hash, 0
+        at, seen_bytes = before.size, 0
         # The bundle that the position lies in is read again whole: its run is made when it is full.
         start = before.size - before.size % BUNDLE
         for first_index, count, packed in self._reader.packed_range(start, size):
-            pieces = list(_pieces(first_index, packed))
+            pieces = list(split_pieces(first_index, packed, MAX_BATCH_BYTES))
             for index, piece in pieces:
-                last_leaf_hash = _add_piece(tally, index, piece, before.size)
+                _add_piece(tally, index, piece, before.size)
             at = first_index + count
             if count == BUNDLE:
                 builder.add_bundle(first_index, pieces)
             seen_bytes += len(packed)
-            if at - before.size >= MAX_COMMIT_ENTRIES or seen_bytes >= MAX_COMMIT_BYTES or self._stopping:
+            if at - before.size >= MAX_COMMIT_ENTRIES or seen_bytes >= MAX_COMMIT_BYTES or self._stop.is_set():
                 break
         after = Position(
             at,
-            last_leaf_hash,
+            self._reader.root(at),
             before.predictions + tally.predictions,
             before.lost + tally.lost,
             before.statements + tally.statements,
@@ -149,22 +170,10 @@ class Indexer:
         return IndexWrite(before, after, tally.postings, builder.runs, builder.merged)
 
 
-def _pieces(first_index: int, packed: bytes) -> Iterator[tuple[int, bytes]]:
-    """A bundle in pieces that the kernel scans at once; one piece unless its entries are large."""
-    start, index = 0, first_index
-    if len(packed) > MAX_BATCH_BYTES:
-        for place, (offset, length) in enumerate(packed_format.spans(packed)):
-            if offset + length - start > MAX_BATCH_BYTES:
-                yield index, packed[start : offset - packed_format.LENGTH_BYTES]
-                start, index = offset - packed_format.LENGTH_BYTES, first_index + place
-    yield index, packed[start:]
-
-
-def _add_piece(tally: Tally, first_index: int, packed: bytes, position: int) -> bytes:
-    """Take in the entries from `position` on; returns the last leaf hash of the piece."""
+def _add_piece(tally: Tally, first_index: int, packed: bytes, position: int) -> None:
+    """Take in the entries from `position` on."""
     scanned = kernel.scan(packed)
     for place, offset, length in scanned.others:
         if first_index + place >= position:
             leaf_hash = scanned.leaf_hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
             tally.add(first_index + place, packed[offset : offset + length], leaf_hash)
-    return scanned.leaf_hashes[-HASH_SIZE:]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from lineage_ledger.formats import packed as packed_format
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Note
 from lineage_ledger.formats.strict import parse_entry
 from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import entry_pb2
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 PAGE = 256
 MAX_KEPT_BYTES = 8 << 20
 BUNDLE = 256
+WAIT_STEP_S = 0.01
+
+
+def origin_of(reader: LogReader) -> str:
+    """The origin of the log, as its checkpoint says."""
+    return Checkpoint.parse(Note.parse(reader.head().note).text).origin
 
 
 class BoundSeal(NamedTuple):
@@ -42,6 +51,15 @@ class Lookup:
     def searchable_size(self) -> int:
         """Entries that are both published and indexed."""
         return min(self._store.position().size, self._reader.head().size)
+
+    def wait_for(self, size: int, timeout_s: float) -> bool:
+        """Wait until `size` entries are indexed, at most `timeout_s`; whether they are."""
+        until = time.monotonic() + timeout_s
+        while self._store.position().size < size:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(WAIT_STEP_S)
+        return True
 
     def indexes(self, kind: Posting, subject: bytes, start: int, end: int) -> Iterator[int]:
         """Indexes in [start, end) that are posted for a subject, ascending."""
@@ -76,19 +94,22 @@ class Lookup:
                 break
             at = hits[-1] + 1
         # The last bundle has a run when it is full; until then it is looked through.
-        for first_index, _, packed in self._reader.packed_range(max(start, tail), end) if end > max(start, tail) else ():
-            for place, entry in enumerate(packed_format.iterate(packed)):
-                if _has_request_id(entry, request_id):
-                    yield first_index + place
+        if max(start, tail) < end:
+            for first_index, _, packed in self._reader.packed_range(max(start, tail), end):
+                for index, entry in enumerate(packed_format.iterate(packed), first_index):
+                    if _has_request_id(entry, request_id):
+                        yield index
 
 
 class LogStatements:
     """The `StatementSource` of one walk over the log as it was when it had `size` entries. For one thread."""
 
-    def __init__(self, reader: LogReader, lookup: Lookup, size: int) -> None:
+    def __init__(self, reader: LogReader, lookup: Lookup, size: int, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before each entry is read; it raises to end the walk."""
         self._reader = reader
         self._lookup = lookup
         self._size = size
+        self._check = check
         self._kept: dict[int, SealedEntry] = {}
         self._kept_bytes = 0
         self._names: dict[bytes, str] = {}
@@ -97,6 +118,7 @@ class LogStatements:
         """Raises NotFoundError for an entry that no producer sealed."""
         if (kept := self._kept.get(index)) is not None:
             return kept
+        self._check()
         entry = self._reader.entry(index)
         row, seal = self._reader.seal_of(index)
         if index >= row.seal_index:

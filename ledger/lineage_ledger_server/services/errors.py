@@ -1,9 +1,9 @@
 """Errors to gRPC statuses, in this one place (the contract is in errors.proto).
 
-Services raise; they never abort a call themselves. An exception with an attribute `reason`, the name of an `ErrorReason`
-without its prefix, becomes the status of that reason, with the reason and the exception's `metadata` in the trailing
-metadatum `grpc-status-details-bin`. Anything else is a defect of ours: INTERNAL, with an incident number that the log has
-too, and nothing from the inside.
+Services raise; they never abort a call themselves. An exception with an attribute `reason`, the name of an
+`ErrorReason` without its prefix, becomes the status of that reason, with the reason and the exception's `metadata` in
+the trailing metadatum `grpc-status-details-bin`. Anything else is a defect of ours: INTERNAL, with an incident number
+that the log has too, and nothing from the inside.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ _REASON_OF_TYPE: tuple[tuple[type[errors.LineageError], str], ...] = (
     (errors.SmallOrderKeyError, "SMALL_ORDER_KEY"),
     (errors.SignatureError, "BAD_SIGNATURE"),
     (errors.CorruptError, "CORRUPT"),
+    (errors.MalformedError, "INVALID_ARGUMENT"),
 )
 
 _log = structlog.get_logger(__name__)
@@ -81,18 +82,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class RequestError(errors.LineageError):
-    """A request that is refused for what it says, before anything is looked up.
+class CallEndedError(errors.LineageError):
+    """The caller is gone, or its deadline has passed; whoever works for it stops by raising this."""
 
-    `reason` is a name of `ErrorReason` without its prefix, `metadata` facts for the caller to act on.
-    """
 
-    def __init__(
-        self, message: str, *, reason: str = "INVALID_ARGUMENT", metadata: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.metadata = dict(metadata or {})
+def check_active(context: grpc.ServicerContext) -> None:
+    """Raises `CallEndedError` if nobody waits for the answer any more. For loops."""
+    if not context.is_active():
+        raise CallEndedError("the call was cancelled or its deadline has passed")
 
 
 class Answer(NamedTuple):
@@ -104,7 +101,7 @@ class Answer(NamedTuple):
     metadata: Mapping[str, str]
 
     def details(self) -> bytes:
-        """Serialised google.rpc.Status with its one ErrorInfo, as errors.proto lays down; empty reason: no ErrorInfo."""
+        """Serialised google.rpc.Status with its one ErrorInfo, as errors.proto says; none if there is no reason."""
         details = []
         if self.reason:
             info = errors_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=dict(self.metadata))
@@ -115,6 +112,8 @@ class Answer(NamedTuple):
 
 def answer_to(error: BaseException) -> Answer | None:
     """The answer to `error`; None if it is not one of those that callers are told about."""
+    if isinstance(error, CallEndedError):
+        return Answer(grpc.StatusCode.CANCELLED, str(error), "", {})
     reason = _reason_of(error)
     status = STATUS_OF_REASON.get(reason)
     if status is None:
@@ -123,7 +122,7 @@ def answer_to(error: BaseException) -> Answer | None:
 
 
 def answers(method: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a servicer's method `(self, request, context)`, unary or a generator: what it raises becomes a status."""
+    """For a servicer's method `(self, request, context)`, unary or a generator: what it raises becomes a status."""
     if inspect.isgeneratorfunction(method):
 
         @functools.wraps(method)

@@ -3,12 +3,12 @@
 | table | key | value |
 |---|---|---|
 | `postings` | u8 `Posting` ‖ subject ‖ u64 index | u32 count for BOUND, else empty |
-| `runs` | u64 first index ‖ u8 level | sorted rows of 13 bytes: SHA-256(request id)[:10] ‖ u24 offset in the 2^20 range |
+| `runs` | u64 first index ‖ u8 level | sorted rows: SHA-256(request id)[:10] ‖ u24 offset in its 2^20 range |
 | `meta` | `format`, `position` | format version and origin; `Position` |
 
 Integers are big-endian. A posting says that the entry at `index` is about the subject; no subject is the beginning of
-another one of its kind. A run of level j covers 256·16^j indexes from a multiple of that; one without rows is not stored.
-What a commit adds and how far the index is then are one transaction.
+another one of its kind. A run of level j covers 256·16^j indexes from a multiple of that; one without rows is not
+stored. What a commit adds, and how far the indexes are then, are one transaction.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ class Posting(IntEnum):
     """Subject: public key. A seal by that key."""
 
 
-class PostingRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PostingRow:
+    """The entry at `index` is about `subject`, as `kind` says."""
+
     kind: Posting
     subject: bytes
     index: int
@@ -70,8 +73,8 @@ class Position(NamedTuple):
 
     size: int
     """Entries indexed."""
-    last_leaf_hash: bytes
-    """Of the last entry indexed: tells this log from another one. 32 bytes."""
+    root: bytes
+    """Root of the tree of these entries, which tells this log from any other; 32 bytes."""
     predictions: int
     lost: int
     statements: int

@@ -102,7 +102,7 @@ class Receipt:
             elif word == "prediction" and len(parts) == 1 and prediction_id is None:
                 prediction_id = PredictionId.parse(parts[0])
             else:
-                raise MalformedError(f"line {number} of the receipt is one too many or not of a known form: {line[:64]!r}")
+                raise MalformedError(f"line {number} of the receipt is of no known form or one too many: {line[:64]!r}")
         if prediction_id is None or tree is None:
             raise MalformedError("the receipt has no line 'prediction' or no line 'tree'")
         return cls(prediction_id, entries, batches, tree, checkpoint)

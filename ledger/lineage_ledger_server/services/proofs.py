@@ -1,0 +1,75 @@
+"""ProofService: checkpoints, proofs and receipts, each verified before it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from lineage_ledger.formats.tlog_proof import TlogProof
+from lineage_ledger.v1 import proofs_pb2, proofs_pb2_grpc
+from lineage_ledger_server.errors import RefusedError
+from lineage_ledger_server.services.entries import parse_prediction_id
+from lineage_ledger_server.services.errors import answers, check_active
+from lineage_ledger_server.services.receipt import make_receipt
+
+if TYPE_CHECKING:
+    from lineage_ledger_server.index.lookup import Lookup
+    from lineage_ledger_server.log_reader import LogReader
+
+
+class ProofService(proofs_pb2_grpc.ProofServiceServicer):
+    """Needs the log and its indexes only, so it can run in another process than the sequencer."""
+
+    def __init__(self, reader: LogReader, lookup: Lookup) -> None:
+        self._reader = reader
+        self._lookup = lookup
+
+    @answers
+    def GetCheckpoint(
+        self, request: proofs_pb2.GetCheckpointRequest, context: grpc.ServicerContext
+    ) -> proofs_pb2.GetCheckpointResponse:
+        return proofs_pb2.GetCheckpointResponse(checkpoint=self._reader.head().note)
+
+    @answers
+    def GetInclusionProof(
+        self, request: proofs_pb2.GetInclusionProofRequest, context: grpc.ServicerContext
+    ) -> proofs_pb2.GetInclusionProofResponse:
+        head = self._reader.head()
+        size = request.tree_size or head.size
+        return proofs_pb2.GetInclusionProofResponse(
+            tree_size=size,
+            hashes=self._reader.inclusion_proof(request.index, size),
+            leaf_hash=self._reader.leaf_hash(request.index),
+            checkpoint=head.note if size == head.size else b"",
+        )
+
+    @answers
+    def GetConsistencyProof(
+        self, request: proofs_pb2.GetConsistencyProofRequest, context: grpc.ServicerContext
+    ) -> proofs_pb2.GetConsistencyProofResponse:
+        head = self._reader.head()
+        size = request.new_size or head.size
+        if not 1 <= request.old_size <= size:
+            raise RefusedError(f"old_size is {request.old_size}; it must be 1 to {size}", reason="INVALID_ARGUMENT")
+        return proofs_pb2.GetConsistencyProofResponse(
+            new_size=size,
+            hashes=self._reader.consistency_proof(request.old_size, size),
+            checkpoint=head.note if size == head.size else b"",
+        )
+
+    @answers
+    def GetReceipt(
+        self, request: proofs_pb2.GetReceiptRequest, context: grpc.ServicerContext
+    ) -> proofs_pb2.GetReceiptResponse:
+        subject = request.WhichOneof("subject")
+        if subject == "prediction_id":
+            prediction_id = parse_prediction_id(request.prediction_id)
+            receipt = make_receipt(self._reader, self._lookup, prediction_id, lambda: check_active(context))
+        elif subject == "index":
+            head = self._reader.head()
+            hashes = self._reader.inclusion_proof(request.index, head.size)
+            receipt = TlogProof(request.index, tuple(hashes), head.note).encode()
+        else:
+            raise RefusedError("no subject is set; set prediction_id or index", reason="INVALID_ARGUMENT")
+        return proofs_pb2.GetReceiptResponse(receipt=receipt)

@@ -1,0 +1,118 @@
+"""Makes lineage receipts (`lineage_ledger.formats.receipt`) from the log and its indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lineage_ledger import kernel
+from lineage_ledger.errors import MalformedError
+from lineage_ledger.formats import merkle
+from lineage_ledger.formats.merkle import HASH_SIZE
+from lineage_ledger.formats.receipt import MAX_RECEIPT_BYTES, Receipt
+from lineage_ledger.formats.strict import parse_entry
+from lineage_ledger.receipts import MAX_FAN_OUT
+from lineage_ledger.trace import subject_of_index, walk
+from lineage_ledger_server.errors import LimitError, NotFoundError, RefusedError
+from lineage_ledger_server.index.lookup import LogStatements
+
+if TYPE_CHECKING:
+    from lineage_ledger.formats.prediction import PredictionId
+    from lineage_ledger_server.index.lookup import Lookup
+    from lineage_ledger_server.log_reader import LogReader
+
+BUNDLE = 256
+INDEX_WAIT_S = 2.0
+GENESIS_INDEX = 0
+
+
+def make_receipt(
+    reader: LogReader, lookup: Lookup, prediction_id: PredictionId, check: Callable[[], None] = lambda: None
+) -> bytes:
+    """The lineage receipt of a prediction under the newest checkpoint; one checkpoint, one receipt.
+
+    `check` is called now and then, and raises to end the work. Raises NotFoundError, PredictionLostError, LimitError
+    for a lineage that does not fit into a receipt, RefusedError (INDEX_BEHIND) if the indexes do not reach the
+    checkpoint.
+    """
+    located = reader.locate(prediction_id)
+    head = reader.head()
+    if not lookup.wait_for(head.size, INDEX_WAIT_S):
+        raise RefusedError(
+            f"the indexes have not reached the checkpoint of size {head.size} yet; try again", reason="INDEX_BEHIND"
+        )
+    source = LogStatements(reader, lookup, head.size, check)
+    nodes = walk(source, subject_of_index(located.index), max_fan_out=MAX_FAN_OUT)
+    sealed = [source.sealed_entry(node.index) for node in nodes if node.index is not None]
+    seals = {entry.seal_index: entry.seal for entry in sealed}
+    batches: dict[int, tuple[bytes, ...]] = {}
+    for seal_index, seal in sorted(seals.items()):
+        check()
+        first = seal_index - seal.body.count
+        places = sorted(entry.index - first for entry in sealed if entry.seal_index == seal_index)
+        batches[seal_index] = tuple(
+            merkle.multiproof(places, seal.body.count, _Leaves(_leaf_hashes(reader, first, seal_index)))
+        )
+    indexes = {GENESIS_INDEX, _closing_block(reader, located.seal_index), *seals}
+    indexes.update(entry.index for entry in sealed)
+    indexes.update(_producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size))
+    receipt = Receipt(
+        prediction_id,
+        {index: reader.entry(index) for index in sorted(indexes)},
+        batches,
+        tuple(reader.multiproof(sorted(indexes), head.size)),
+        head.note,
+    )
+    try:
+        return receipt.encode()
+    except MalformedError as error:
+        raise LimitError(
+            f"the lineage does not fit into a receipt: {error}; prove its entries one by one",
+            limit="max_receipt_bytes",
+            value=MAX_RECEIPT_BYTES,
+        ) from None
+
+
+def _producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int) -> set[int]:
+    """Indexes of the entries that registered and ended these keys."""
+    indexes = set()
+    for public_key in public_keys:
+        row = reader.producer(public_key)
+        if row is None:
+            raise NotFoundError(f"no producer with the key {public_key.hex()} is registered")
+        indexes.add(row.registered_index)
+        if 0 < row.ended_index < size:
+            indexes.add(row.ended_index)
+    return indexes
+
+
+def _closing_block(reader: LogReader, seal_index: int) -> int:
+    """Index of the first block after the seal, by bisection over the blocks' numbers."""
+    low, high = 1, parse_entry(reader.entry(reader.head().size - 1)).block.number
+    while low < high:
+        middle = (low + high) // 2
+        if reader.block(middle)[0] > seal_index:
+            high = middle
+        else:
+            low = middle + 1
+    return reader.block(low)[0]
+
+
+def _leaf_hashes(reader: LogReader, start: int, end: int) -> bytes:
+    """Leaf hashes of the entries [start, end), from verified tiles."""
+    tiles = b"".join(reader.tile(0, number) for number in range(start // BUNDLE, (end - 1) // BUNDLE + 1))
+    skipped = start % BUNDLE
+    return tiles[skipped * HASH_SIZE : (skipped + end - start) * HASH_SIZE]
+
+
+class _Leaves:
+    """A `merkle.HashReader` over the leaf hashes of one batch."""
+
+    def __init__(self, leaf_hashes: bytes) -> None:
+        self._leaf_hashes = leaf_hashes
+
+    def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [
+            kernel.tree_root(self._leaf_hashes[(n << level) * HASH_SIZE : (n + 1 << level) * HASH_SIZE])
+            for level, n in coordinates
+        ]
