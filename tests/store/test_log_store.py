@@ -164,7 +164,7 @@ def test_read_only(tmp_path: Path) -> None:
     store = LogStore.open(tmp_path / "log", read_only=True)
     with store.snapshot() as snapshot:
         assert snapshot.size == 300
-    with pytest.raises(StoreError, match="cannot be written"):
+    with pytest.raises(StoreError, match="read only"):
         store.append(log.raw_group(1))
     store.close()
 

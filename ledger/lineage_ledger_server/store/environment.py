@@ -62,6 +62,7 @@ class Environment:
         self._gate = threading.Condition()
         self._open_reads = 0
         self._changing = False
+        self._must_reopen = False
         self._env, self._tables = self._open(map_bytes)
         self.check_readers()
 
@@ -118,12 +119,11 @@ class Environment:
 
     def _begin_read(self) -> ReadTransaction:
         env = self._env
-        try:
-            return env.begin(buffers=True)
-        except lmdb.MapResizedError:
-            pass  # the writing process has grown the map
-        except lmdb.PanicError:
-            pass  # a commit has failed while writing a meta page
+        if not self._must_reopen:
+            try:
+                return env.begin(buffers=True)
+            except (lmdb.MapResizedError, lmdb.PanicError):
+                pass  # the writing process has grown the map; or a commit failed while writing a meta page
         with self._gate:
             self._open_reads -= 1
         try:
@@ -141,6 +141,8 @@ class Environment:
         changed, and the environment can be read and written again.
         """
         try:
+            if self._must_reopen:
+                self._renew(self._env)
             self._make_room(value_bytes)
             with self._begin_write() as txn:
                 yield txn
@@ -156,17 +158,24 @@ class Environment:
             return self._env.begin(write=True)
 
     def _renew(self, env: lmdb.Environment) -> None:
-        """Take over a map that another process has grown; open LMDB anew where it refuses all further use."""
+        """Take over a map that another process has grown; open LMDB anew where it refuses all further use.
+
+        Raises StoreError if it cannot be opened; it is tried again at the next use.
+        """
         with self._alone():
             if self._env is not env:
                 return  # another thread did it
-            try:
-                env.set_mapsize(0)
-                env.begin().abort()
-            except lmdb.PanicError:
-                map_bytes = env.info()["map_size"]
-                env.close()
-                self._env, self._tables = self._open(map_bytes)
+            if not self._must_reopen:
+                try:
+                    env.set_mapsize(0)
+                    env.begin().abort()
+                    return
+                except lmdb.PanicError:
+                    self._initial_map_bytes = env.info()["map_size"]
+                    self._must_reopen = True
+                    env.close()
+            self._env, self._tables = self._open(self._initial_map_bytes)
+            self._must_reopen = False
 
     def _make_room(self, value_bytes: int) -> None:
         info = self._env.info()

@@ -57,6 +57,7 @@ class LogStore:
     def __init__(self, environment: Environment, edge: RightEdge | None) -> None:
         self._environment = environment
         self._edge = edge
+        self._in_doubt = False
 
     @classmethod
     def open(
@@ -101,7 +102,7 @@ class LogStore:
     def edge(self) -> RightEdge:
         """The right edge of what is committed. Raises StoreError if the store is read-only."""
         if self._edge is None:
-            raise StoreError(f"{self._environment.path} cannot be written: it is read only, or a commit went wrong")
+            raise StoreError(f"{self._environment.path} was opened to be read only")
         return self._edge
 
     @property
@@ -125,6 +126,8 @@ class LogStore:
 
     def prepare(self, group: GroupWrite) -> PreparedGroup:
         """What the group makes of the tree, in memory. Raises StoreError for a group that does not fit on it."""
+        if self._in_doubt:
+            self._resolve_doubt()
         edge = self.edge
         if group.first_index != edge.size or not group.leaf_hashes or len(group.leaf_hashes) % HASH_SIZE:
             raise StoreError(
@@ -149,22 +152,21 @@ class LogStore:
             with self._environment.write(len(group.packed) + len(group.leaf_hashes)) as txn:
                 self._put_entries(txn, growth)
                 self._put_rows(txn, group)
-        except StoreError:
-            self._check_unchanged()
+        except BaseException:
+            self._in_doubt = True
             raise
         self._edge = growth.edge
 
-    def _check_unchanged(self) -> None:
-        """After a commit that failed, memory and disk must still agree; else writing ends until the store is reopened."""
-        base, self._edge = self.edge, None
+    def _resolve_doubt(self) -> None:
+        """Before writing on after a commit that failed: memory and disk must agree that it failed."""
         with self.snapshot() as snapshot:
             size = snapshot.size
-        if size != base.size:
+        if size != self.edge.size:
             raise StoreError(
-                f"a commit failed, and yet the log has {size} entries instead of {base.size}; stop the ledger and start "
-                "it again, which compares the log with the head record"
+                f"a commit failed, and yet the log has {size} entries instead of {self.edge.size}; restart the ledger, "
+                "which compares the log with the head record"
             )
-        self._edge = base
+        self._in_doubt = False
 
     def _put_entries(self, txn: WriteTransaction, growth: Growth) -> None:
         table = self._environment.table
