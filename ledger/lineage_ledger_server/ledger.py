@@ -17,7 +17,7 @@ from lineage_ledger_server.head import HeadRecord
 from lineage_ledger_server.log_reader import LogReader
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.genesis import genesis_group
-from lineage_ledger_server.sequencer.sequencer import Position, Sequencer, Status, sign_head
+from lineage_ledger_server.sequencer.sequencer import Position, Sequencer, Status, ignore_status, sign_head
 from lineage_ledger_server.store.lock import ExclusiveLock
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.reconcile import Standing, reconcile
@@ -50,12 +50,12 @@ def open_ledger(
     *,
     origin: str | None = None,
     block_interval_s: float = 60.0,
-    on_status: Callable[[Status], None] = lambda status: None,
+    on_status: Callable[[Status], object] = ignore_status,
 ) -> Ledger:
     """Open the ledger in `data_dir` to write, making it first if there is none; the sequencer is running afterwards.
 
-    `origin` names a new ledger (by default it gets a random name) and must be that of an existing one. Raises `LockedError`,
-    `HeadMismatchError`, `CorruptError`, `InvalidKeyError` or `SettingsError`.
+    `origin` names a new ledger (by default it gets a random name) and must be that of an existing one. Raises
+    `LockedError`, `HeadMismatchError`, `CorruptError`, `InvalidKeyError` or `SettingsError`.
     """
     data_dir.make()
     lock = ExclusiveLock(data_dir.lock)
@@ -93,7 +93,7 @@ def _ledger_signer(data_dir: DataDir, origin: str | None) -> note.Signer:
 
 
 def _create(data_dir: DataDir, store: LogStore, signer: note.Signer) -> None:
-    """Admin key, genesis, first block. The verifier key's file comes last: without it creating goes on where it stopped."""
+    """Admin key, genesis, first block. The verifier key's file is last: without it creating starts where it stopped."""
     if not data_dir.admin_key.exists():
         keys.write_signing_key(data_dir.admin_key, f"{signer.name}/admin", keys.SigningKey.generate())
     _, admin_key = keys.read_signing_key(data_dir.admin_key)
@@ -109,7 +109,7 @@ def _open(
     lock: ExclusiveLock,
     signer: note.Signer,
     block_interval_s: float,
-    on_status: Callable[[Status], None],
+    on_status: Callable[[Status], object],
 ) -> Ledger:
     head_record = HeadRecord(data_dir.head)
     head = head_record.read()
@@ -121,7 +121,8 @@ def _open(
     genesis = strict.parse_entry(reader.entry(0)).genesis
     if genesis.origin != signer.name or genesis.ledger_public_key != signer.verifier.public_key:
         raise SettingsError(
-            f"{data_dir.ledger_key} is the key of {signer.name!r}, the log is that of {genesis.origin!r}; put the right key there"
+            f"{data_dir.ledger_key} is the key of {signer.name!r}, the log is that of {genesis.origin!r}; "
+            "put the right key there"
         )
     with store.snapshot() as snapshot:
         last = snapshot.last_block()

@@ -1,8 +1,8 @@
 """The running server: the ledger, its indexer, and the gRPC servers in front of them.
 
 Threads. gRPC's synchronous server keeps a worker for every open stream, so there are as many workers as streams are
-allowed, and a reserve for everything else; streams beyond their limit are refused, never queued. Health and administration
-have workers of their own: health a pool, administration a second server on the Unix socket.
+allowed, and a reserve for everything else; streams beyond their limit are refused, never queued. Health and
+administration have workers of their own: health a pool, administration a second server on the Unix socket.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lineage_ledger.errors import SettingsError
-from lineage_ledger.v1 import admin_pb2_grpc, append_pb2, append_pb2_grpc, admin_pb2, entries_pb2, entries_pb2_grpc
-from lineage_ledger.v1 import proofs_pb2, proofs_pb2_grpc, trace_pb2, trace_pb2_grpc
+from lineage_ledger.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    append_pb2,
+    append_pb2_grpc,
+    entries_pb2,
+    entries_pb2_grpc,
+    proofs_pb2,
+    proofs_pb2_grpc,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.ledger import Ledger, open_ledger
@@ -75,16 +85,15 @@ class ServerSettings:
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """TLS credentials, None for plain text. Raises `SettingsError` for plain text beyond loopback."""
-        tls = (self.tls_cert, self.tls_key, self.client_ca)
-        if all(tls):
-            assert self.tls_cert and self.tls_key and self.client_ca  # noqa: S101  # for the type checker
-            return access.server_credentials(self.tls_cert, self.tls_key, self.client_ca)
-        if any(tls):
+        tls = [path for path in (self.tls_cert, self.tls_key, self.client_ca) if path is not None]
+        if len(tls) == 3:
+            return access.server_credentials(*tls)
+        if tls:
             raise SettingsError("TLS needs all of --tls-cert, --tls-key and --client-ca")
         if not access.is_loopback(self.listen) and not self.insecure:
             raise SettingsError(
-                f"{self.listen} can be reached from other machines: give --tls-cert, --tls-key and --client-ca, or spell "
-                "out --insecure if something in front of the ledger protects it"
+                f"{self.listen} can be reached from other machines: give --tls-cert, --tls-key and --client-ca, or "
+                "spell out --insecure if something in front of the ledger protects it"
             )
         return None
 
@@ -125,9 +134,9 @@ class LedgerServer:
         )
         reader = self.ledger.reader
         append_pb2_grpc.add_AppendServiceServicer_to_server(self._append, server)
-        entries_pb2_grpc.add_EntryServiceServicer_to_server(EntryService(reader, self._indexer), server)
-        proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(reader, self._indexer), server)
-        trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceService(reader, self._indexer), server)
+        entries_pb2_grpc.add_EntryServiceServicer_to_server(EntryService(reader, self._indexer.lookup), server)
+        proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(reader, self._indexer.lookup), server)
+        trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceService(reader, self._indexer.lookup), server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(Parts(self.ledger, self._indexer, self._append)), server
         )
@@ -181,7 +190,7 @@ class LedgerServer:
         serving = health_pb2.HealthCheckResponse
         self._set_health(serving.SERVING if status.writable else serving.NOT_SERVING)
 
-    def _set_health(self, state: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+    def _set_health(self, state: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         self._health.set("", state)
         self._health.set(_SERVICES[0], state)
         for service in _SERVICES[1:]:
@@ -197,7 +206,7 @@ class LedgerServer:
 
 def _socket_target(path: Path) -> str:
     """gRPC's address of a Unix socket. Raises `SettingsError` for a path that is too long for one."""
-    name = min(os.path.abspath(path), os.path.relpath(path), key=len)
+    name = min(str(path.absolute()), os.path.relpath(path), key=len)
     if len(name.encode()) > _MAX_SOCKET_PATH_BYTES:
         raise SettingsError(
             f"the path of the admin socket, {name}, is longer than the {_MAX_SOCKET_PATH_BYTES} bytes that the system "

@@ -28,7 +28,7 @@ class LedgerClock:
         leap = (wall - self._anchor_wall_ns) - (monotonic - self._anchor_monotonic_ns)
         if leap > self._max_leap_ns:
             raise NotWritableError(
-                f"the machine's clock leapt {leap / 1e9:,.0f} s ahead; nothing is signed with a time like that. Set the "
+                f"the clock leapt {leap / 1e9:,.0f} s ahead; nothing is signed with a time like that. Set the "
                 "clock right, or start the server again if the clock is right now",
                 reason="READ_ONLY",
             )

@@ -15,8 +15,8 @@ from lineage_ledger_server.store.rows import BatchRow, GroupWrite
 class Group:
     """Gives out indexes from `first_index` on, in the order of the calls.
 
-    Each call decides one piece of work against the ledger and the group so far; one that is refused raises and leaves no
-    trace. `finish` closes the group.
+    Each call decides one piece of work against the ledger and the group so far; one that is refused raises and leaves
+    no trace. `finish` closes the group.
     """
 
     def __init__(self, state: State, first_index: int, block_number: int) -> None:
@@ -36,7 +36,8 @@ class Group:
     def add_batch(self, batch: CheckedBatch) -> append_pb2.Acknowledgement:
         """Take a batch as the next one of its chain, or find it as one that is logged.
 
-        Raises `SealError` or `SequenceError` with what speaks against it, and SEQUENCE_CONFLICT after noting a conflict.
+        Raises `SealError` or `SequenceError` with what speaks against it, and SEQUENCE_CONFLICT after noting a
+        conflict.
         """
         body = batch.seal.body
         chain = self._state.chain(body.chain_id)
@@ -86,7 +87,7 @@ class Group:
             self._state.changed_chains[chain.chain_id] = chain
         raise RefusedError(
             f"another content was signed for batch {body.batch_sequence} of chain {chain.chain_id.hex()}, which is "
-            f"logged at index {row.seal_index}; the chain is ended by the conflict at index {chain.row.conflict_index}. "
+            f"logged at index {row.seal_index}; the chain is ended, by a conflict at {chain.row.conflict_index}. "
             "Was the machine or its key cloned? Open a new chain",
             reason="SEQUENCE_CONFLICT",
             conflict_index=chain.row.conflict_index,

@@ -42,7 +42,8 @@ def check_admin_entry(entry: bytes, kind: str, origin: str, admin_public_keys: f
     """Check an admin's entry by itself, its signatures included.
 
     `kind` is the field of `Entry` that must be set: producer_registered, producer_retired or producer_compromised.
-    Raises `MalformedEntryError`, `AdminError` (ENTRY_TOO_LARGE, KIND_NOT_ALLOWED), `SignatureError` or `SmallOrderKeyError`.
+    Raises `MalformedEntryError`, `AdminError` (ENTRY_TOO_LARGE, KIND_NOT_ALLOWED), `SignatureError` or
+    `SmallOrderKeyError`.
     """
     if len(entry) > strict.MAX_ENTRY_BYTES:
         raise AdminError(

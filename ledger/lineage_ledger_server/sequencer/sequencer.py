@@ -3,8 +3,8 @@
 How a group becomes true, and what a crash leaves at each point:
 
 1. its entries, tiles and rows are one LMDB transaction, synced: a crash before leaves nothing of it;
-2. the checkpoint over it is signed and its head record synced: a crash before leaves LMDB ahead of the head record, and the
-   next start goes on from LMDB; nobody was answered yet, so emitters send again and are told their ranges;
+2. the checkpoint over it is signed and its head record synced: a crash before leaves LMDB ahead of the head record, and
+   the next start goes on from LMDB; nobody was answered yet, so emitters send again and are told their ranges;
 3. the head is published to readers and each submission is answered.
 """
 
@@ -49,6 +49,10 @@ class Status(NamedTuple):
     message: str = ""
 
 
+def ignore_status(status: Status) -> None:
+    """For whoever does not want to be told."""
+
+
 class Sequencer:
     """Owns writing to `store` and `head_record`. Start it, `submit` to it from any thread, stop it.
 
@@ -68,7 +72,7 @@ class Sequencer:
         block_interval_s: float = 60.0,
         max_group_bytes: int = 32 * 1024 * 1024,
         max_waiting_bytes: int = 256 * 1024 * 1024,
-        on_status: Callable[[Status], None] = lambda status: None,
+        on_status: Callable[[Status], object] = ignore_status,
     ) -> None:
         self._store = store
         self._head_record = head_record
@@ -117,7 +121,7 @@ class Sequencer:
             try:
                 outcomes = self._commit(submissions)
                 self._set_status(Status(writable=True))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # whatever failed, everyone who waits is answered
                 self._state.discard()
                 refusal = _refusal(error)
                 self._set_status(Status(False, refusal.reason, str(refusal)), error)

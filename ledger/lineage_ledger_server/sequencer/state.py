@@ -88,7 +88,7 @@ class State:
             row = snapshot.batch_at(seal_index) if seal_index is not None else None
         if row is None:
             raise CorruptError(
-                f"batch {batch_sequence} of chain {chain.chain_id.hex()} has no row in the batch directory; run the audit"
+                f"batch {batch_sequence} of chain {chain.chain_id.hex()} has no row in the directory; run the audit"
             )
         entry = self._reader.entry(row.seal_index)
         parsed = seal.parse_seal(entry)

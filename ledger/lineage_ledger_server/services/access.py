@@ -1,9 +1,9 @@
 """Who may call what: roles by client certificate or bearer token, checked before any service sees a call.
 
-Three roles: `append` (AppendService), `read` (EntryService, ProofService, TraceService) and `admin` (AdminService, and all the
-others). Health and reflection are open to whoever can connect. Without an access file whoever can connect may append and
-read, and nobody is admin: on loopback that is every account of the machine, with TLS every client whose certificate the
-client CA signed. The Unix socket is for whoever may open it, as admin.
+Three roles: `append` (AppendService), `read` (EntryService, ProofService, TraceService) and `admin` (AdminService, and
+all the others). Health and reflection are open to whoever can connect. Without an access file whoever can connect may
+append and read, and nobody is admin: on loopback that is every account of the machine, with TLS every client whose
+certificate the client CA signed. The Unix socket is for whoever may open it, as admin.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_policy(path: Path) -> AccessPolicy:
         raise SettingsError(f"the access file {path} cannot be read: {error}") from None
     unknown = set(document) - set(_ENTRY_KEYS)
     if unknown:
-        raise SettingsError(f"{path}: unknown section {sorted(unknown)[0]!r}; there are [[token]] and [[certificate]]")
+        raise SettingsError(f"{path}: unknown section {min(unknown)!r}; there are [[token]] and [[certificate]]")
     found = {kind: _read_entries(path, document.get(kind, []), kind) for kind in _ENTRY_KEYS}
     for digest in found["token"]:
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):

@@ -1,8 +1,8 @@
 """AppendService: the way in.
 
 A stream has two threads: one reads batches and checks them, the stream's own answers them, so that the next batch is
-checked while the last one waits for the disk. Answers keep the order of the batches, refusals included, because a refusal
-travels through the sequencer's queue as well.
+checked while the last one waits for the disk. Answers keep the order of the batches, refusals included, because a
+refusal travels through the sequencer's queue as well.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         with self._lock:
             if len(self._streams) >= self._max_streams:
                 raise LimitError(
-                    f"{self._max_streams} append streams are open, which is the limit; close one, send on fewer streams, "
+                    f"{self._max_streams} append streams are open, which is the limit; close one, send on fewer, "
                     "or start the server with a higher --max-append-streams",
                     limit="max_append_streams",
                     value=self._max_streams,
@@ -107,7 +107,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         )
 
 
-class _EndOfStream(RefusedError):
+class _EndOfStream(RefusedError):  # noqa: N818  # a mark, not an error
     """Travels behind the last batch of a stream; what the client sent before it is answered by then."""
 
 
@@ -132,7 +132,7 @@ class _Stream:
             self._hang_up()
 
     def responses(self) -> Iterator[append_pb2.AppendStreamResponse]:
-        """Answers until the client is done or gone; raises what a batch was refused for, after the answers before it."""
+        """Answers until the client is done or gone; then raises what a batch was refused for."""
         reader = threading.Thread(target=self._read, name="append-stream-reader", daemon=True)
         reader.start()
         while True:
@@ -169,7 +169,7 @@ class _Stream:
                     self._submit(check_batch(packed, self._origin), len(packed))
         except grpc.RpcError:
             pass  # the client broke off
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # travels on, and is raised on the stream's own thread
             end = error
         self._submit(end, 0)
 
@@ -224,7 +224,8 @@ def _submit_and_wait(sequencer: Sequencer, work: CheckedBatch, context: grpc.Ser
 def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> Outcome:
     """Submit `work` and wait for what becomes of it; raises what it is refused for.
 
-    If the caller's deadline passes first the work may still be done: batches can be sent again, they are known by their place.
+    If the caller's deadline passes first the work may still be done; a batch can be sent again, it is known by its
+    place.
     """
     future: Future[Outcome] = Future()
     sequencer.submit(work, future.set_result)

@@ -1,0 +1,79 @@
+"""A real `lineage serve` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_COMMAND = [sys.executable, "-c", "from lineage_ledger_server.cli.serve import serve; serve()"]
+_READY_S = 20.0
+
+
+class RunningServer:
+    """Serves the ledger in `data` from construction on; `kill` is SIGKILL, `stop` SIGTERM. Log goes to `data`.log."""
+
+    def __init__(self, data: Path, *options: str, listen: str = "127.0.0.1:0", prefix: Sequence[str] = ()) -> None:
+        self.data = data
+        started = time.monotonic()
+        with data.with_suffix(".log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, *_COMMAND, "--data", str(data), "--listen", listen, *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        self.address, self.verifier_key = self._read_banner()
+        self.start_s = time.monotonic() - started
+
+    def _read_banner(self) -> tuple[str, str]:
+        assert self.process.stdout is not None
+        text, deadline = "", time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if select.select([self.process.stdout], [], [], 0.1)[0]:
+                chunk = os.read(self.process.stdout.fileno(), 65_536).decode()
+                if not chunk:
+                    break
+                text += chunk
+            found = re.search(r"verifier key: (\S+)\nserving \S+ on (\S+), ", text)
+            if found:
+                return found[2], found[1]
+        self.process.kill()
+        self.process.wait()
+        raise RuntimeError(f"the server did not start: {text}{self.data.with_suffix('.log').read_text()[-2_000:]}")
+
+    @property
+    def origin(self) -> str:
+        return self.verifier_key.split("+")[0]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
