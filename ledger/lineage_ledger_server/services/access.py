@@ -9,6 +9,7 @@ certificate the client CA signed. The Unix socket is for whoever may open it, as
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import ssl
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -177,7 +178,12 @@ def _common_name(context: grpc.ServicerContext) -> str | None:
 def is_loopback(address: str) -> bool:
     """Whether `HOST:PORT` can be reached from this machine alone."""
     host = address.rpartition(":")[0].strip("[]")
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; where it leads is for others to say
+        return False
 
 
 def server_credentials(certificate: Path, key: Path, client_ca: Path) -> grpc.ServerCredentials:
