@@ -126,8 +126,16 @@ def test_half_of_tls_is_refused(tmp_path):
         ).credentials()
 
 
-@pytest.mark.parametrize(("address", "loopback"), [("127.0.0.1:1", True), ("localhost:1", True), ("[::1]:1", True),
-                                                   ("127.0.0.1.example.com:1", False), ("10.0.0.1:1", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("127.0.0.1:1", True),
+        ("localhost:1", True),
+        ("[::1]:1", True),
+        ("127.0.0.1.example.com:1", False),
+        ("10.0.0.1:1", False),
+    ],
+)
 def test_what_is_loopback(address, loopback):
     assert is_loopback(address) is loopback
 
