@@ -1,0 +1,7 @@
+"""Re-checks a whole ledger from its bytes: every hash, link and signature (proto/README.md, "What an audit checks")."""
+
+from lineage_ledger.audit.audit import audit
+from lineage_ledger.audit.report import Counts, Finding, Report
+from lineage_ledger.audit.source import LedgerFacts, LogSource, Observer
+
+__all__ = ["Counts", "Finding", "LedgerFacts", "LogSource", "Observer", "Report", "audit"]

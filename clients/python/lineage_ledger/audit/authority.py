@@ -1,0 +1,121 @@
+"""Who may: the genesis, the ledger's keys, admins' entries, and what producers' keys may do at an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lineage_ledger.audit.report import Finding
+from lineage_ledger.audit.source import ProducerFacts
+from lineage_ledger.errors import LineageError
+from lineage_ledger.formats import keys
+from lineage_ledger.formats.admin import check_producer_entry, signed_bytes
+from lineage_ledger.v1 import entry_pb2
+
+_REMOVAL_CONTEXT = b"lineage-ledger/removal/v1\n"
+_LEDGER_KEY_CONTEXT = b"lineage-ledger/ledger-key/v1\n"
+
+
+class Authority:
+    """Takes the entries that say who may, in order of index, and answers for the index it has come to."""
+
+    def __init__(self, origin: str, add: Callable[[Finding], None]) -> None:
+        self._origin = origin
+        self._add = add
+        self._admins: frozenset[bytes] = frozenset()
+        self._producers: dict[bytes, ProducerFacts] = {}
+        self._ledger_keys: list[tuple[int, bytes]] = []
+
+    @property
+    def producers(self) -> dict[bytes, ProducerFacts]:
+        """By public key."""
+        return self._producers
+
+    @property
+    def ledger_keys(self) -> list[bytes]:
+        """All keys that the ledger had so far, the first one from its genesis."""
+        return [key for _, key in self._ledger_keys]
+
+    def ledger_key_at(self, size: int) -> bytes | None:
+        """The key that signs a checkpoint of this size; None if that is not known."""
+        return next((key for index, key in reversed(self._ledger_keys) if index < size), None)
+
+    def genesis(self, index: int, genesis: entry_pb2.Genesis) -> None:
+        """A genesis, which belongs at index 0 only."""
+        if index:
+            self._add(Finding.at_entry(index, "genesis", "a genesis", "only the entry at index 0 is one"))
+            return
+        if genesis.origin != self._origin:
+            self._add(Finding.at_entry(index, "origin", f"the genesis is of {genesis.origin!r}", repr(self._origin)))
+        self._admins = frozenset(genesis.admin_public_keys)
+        self._ledger_keys = [(index, genesis.ledger_public_key)]
+
+    def producer_entry(self, index: int, entry: entry_pb2.Entry) -> None:
+        """A registration, retirement or compromise."""
+        if not self._admins:
+            return  # Without a genesis that can be read there is nothing to check by; that is a finding already.
+        try:
+            body = check_producer_entry(entry, self._origin, self._admins)
+        except LineageError as error:
+            self._add(Finding.at_entry(index, "admin_entry", str(error)))
+            return
+        known = self._producers.get(body.public_key)
+        name = f"the key {body.public_key.hex()}"
+        if isinstance(body, entry_pb2.ProducerRegistration):
+            if known is None:
+                self._producers[body.public_key] = ProducerFacts(body.public_key, index)
+            else:
+                found = f"{name} is registered again; it is since index {known.registered_index}"
+                self._add(Finding.at_entry(index, "producer_exists", found))
+        elif known is None:
+            self._add(Finding.at_entry(index, "unknown_key", f"{name} is ended, but was never registered"))
+        elif known.compromised or (known.ended_index and isinstance(body, entry_pb2.ProducerRetirement)):
+            self._add(Finding.at_entry(index, "ended_key", f"{name} was ended at index {known.ended_index} already"))
+        else:
+            known.ended_index = index
+            if isinstance(body, entry_pb2.ProducerRetirement):
+                known.last_block = body.last_block
+            else:
+                known.compromised = True
+
+    def removal(self, index: int, removal: entry_pb2.Removal) -> None:
+        """A removal of predictions."""
+        self._check_admin(index, removal.admin_public_key, removal.admin_signature, _REMOVAL_CONTEXT, removal.body)
+
+    def ledger_key(self, index: int, change: entry_pb2.LedgerKey) -> None:
+        """A new key for the checkpoints, signed by the one before, by itself and by an admin."""
+        body = entry_pb2.LedgerKeyChange.FromString(change.body)
+        message = signed_bytes(_LEDGER_KEY_CONTEXT, self._origin, change.body)
+        current = self.ledger_key_at(index)
+        if current is not None and body.old_public_key != current:
+            found = f"the key {body.old_public_key.hex()} is replaced"
+            self._add(Finding.at_entry(index, "ledger_key", found, f"the ledger's key, {current.hex()}"))
+        for name, key, signature in (
+            ("old", body.old_public_key, change.old_signature),
+            ("new", body.new_public_key, change.new_signature),
+        ):
+            if not keys.verify(key, message, signature):
+                self._add(Finding.at_entry(index, "ledger_key", f"the signature of the {name} key does not check"))
+        self._check_admin(index, change.admin_public_key, change.admin_signature, _LEDGER_KEY_CONTEXT, change.body)
+        self._ledger_keys.append((index, body.new_public_key))
+
+    def _check_admin(self, index: int, public_key: bytes, signature: bytes, context: bytes, body: bytes) -> None:
+        if not self._admins:
+            return
+        if public_key not in self._admins:
+            self._add(Finding.at_entry(index, "admin_entry", f"{public_key.hex()} is not an admin key of this ledger"))
+        elif not keys.verify(public_key, signed_bytes(context, self._origin, body), signature):
+            self._add(Finding.at_entry(index, "admin_entry", "the admin's signature does not check"))
+
+    def refusal(self, public_key: bytes, *, opens_chain: bool, block_number: int) -> tuple[str, str] | None:
+        """Why the key may not have a batch in this block now: kind and text of a finding; None: it may."""
+        known = self._producers.get(public_key)
+        name = f"the key {public_key.hex()}"
+        if known is None:
+            return "unknown_key", f"{name} is not registered at a lower index"
+        if known.compromised:
+            return "compromised_key", f"{name} was declared compromised at index {known.ended_index}"
+        if known.ended_index and opens_chain:
+            return "retired_key", f"{name} was retired at index {known.ended_index}, and opens a chain"
+        if known.ended_index and block_number > known.last_block:
+            return "retired_key", f"{name} was retired up to block {known.last_block}, and this is block {block_number}"
+        return None

@@ -1,0 +1,75 @@
+"""Signed heads held against the tree that the entries make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from lineage_ledger.audit.report import Finding, Report
+from lineage_ledger.audit.rules import Rules
+from lineage_ledger.errors import LineageError
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Note, Verifier
+
+
+class Head(NamedTuple):
+    """A checkpoint to check."""
+
+    name: str
+    """What findings call it."""
+    note: bytes
+    checkpoint: Checkpoint
+    """What it says; nobody has looked at its signature yet."""
+    kept_elsewhere: bool
+
+
+def parse_head(note: bytes, name: str, *, kept_elsewhere: bool = False) -> Head:
+    """Take a checkpoint apart. Raises `MalformedError`."""
+    return Head(name, note, Checkpoint.parse(Note.parse(note).text), kept_elsewhere)
+
+
+def check_heads(
+    heads: Sequence[Head], verifier: Verifier, size: int, roots: Mapping[int, bytes], rules: Rules, report: Report
+) -> None:
+    """Check each head's signature, and its size and root against the tree of the `size` entries that are there.
+
+    The verifier's key must be one of the ledger's; a checkpoint is signed by the key that was the ledger's at its size.
+    """
+    ledger_keys = rules.authority.ledger_keys
+    if ledger_keys and verifier.public_key not in ledger_keys:
+        expected = f"the verifier's, {verifier.public_key.hex()}"
+        report.add(Finding.at_entry(0, "ledger_key", f"the ledger's key is {ledger_keys[0].hex()}", expected))
+    for head in heads:
+        problem = _signature_problem(head, verifier, rules)
+        if problem and head.kept_elsewhere:
+            # It proves nothing, so nothing is known of what it was meant to show.
+            report.failures.append(f"the {head.name} cannot be used: {problem}")
+        else:
+            if problem:
+                report.add(Finding("checkpoint_signature", head.name, problem))
+            _check_tree(head, size, roots, rules, report)
+
+
+def _signature_problem(head: Head, verifier: Verifier, rules: Rules) -> str:
+    keys = rules.authority.ledger_keys
+    key = rules.authority.ledger_key_at(head.checkpoint.size) if verifier.public_key in keys else None
+    try:
+        Checkpoint.open(head.note, Verifier(verifier.name, key or verifier.public_key))
+    except LineageError as error:
+        return str(error)
+    return ""
+
+
+def _check_tree(head: Head, size: int, roots: Mapping[int, bytes], rules: Rules, report: Report) -> None:
+    said = head.checkpoint
+    if said.size > size:
+        found = f"{size} entries are there, the {head.name} is over {said.size}: the newest were cut off"
+        report.add(Finding("truncated", f"entry {size}", found, f"{said.size} entries", index=size))
+        return
+    root = roots.get(said.size)
+    if root is not None and root != said.root:
+        kind = "other_history" if head.kept_elsewhere else "root"
+        found = f"the entries up to {said.size} have the root {root.hex()}"
+        report.add(Finding(kind, head.name, found, said.root.hex()))
+    if said.size not in rules.ended_by_block and said.size - 1 not in rules.damage.structural:
+        report.add(Finding.at_entry(said.size - 1, "no_block", "the tree does not end with a block", "a block"))

@@ -1,0 +1,96 @@
+"""What an audit reads from, and who may look on while it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from lineage_ledger.audit.report import Finding
+
+BUNDLE_WIDTH = 256
+
+
+class LogSource(Protocol):
+    """A log as it is stored, at one moment; nothing of it is trusted.
+
+    A `LineageError` from `bundle` or `tile_hashes` says that the stored value is missing or unusable, which is a
+    finding; any other exception ends the audit as one that could not be carried out.
+    """
+
+    @property
+    def size(self) -> int:
+        """Entries that are there; may be more than the checkpoint's, if they are not signed yet."""
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The newest published checkpoint, a signed note."""
+
+    def bundle(self, number: int) -> tuple[bytes, bytes]:
+        """Stored leaf hashes, 32 bytes each, and packed entries of a bundle; the last may hold fewer than 256."""
+
+    def tile_hashes(self, level: int, number: int, width: int) -> bytes:
+        """The first `width` (1 to 256) hashes of the stored tile of `level` (1 and above), 32 bytes each."""
+
+
+@dataclass(slots=True)
+class ChainFacts:
+    """A chain as its seals say."""
+
+    chain_id: bytes
+    public_key: bytes
+    ordinal: int
+    """Its place in the order in which chains were opened."""
+    first_seal_index: int
+    last_seal_index: int
+    last_seal_hash: bytes
+    next_sequence: int
+    next_number: int
+    closed: bool = False
+    conflict_index: int = 0
+
+
+@dataclass(slots=True)
+class ProducerFacts:
+    """A key as the admin's entries say."""
+
+    public_key: bytes
+    registered_index: int
+    ended_index: int = 0
+    last_block: int = 0
+    compromised: bool = False
+
+
+class BatchFacts(NamedTuple):
+    """A batch as its seal says."""
+
+    chain: ChainFacts
+    """As it stands after this batch."""
+    batch_sequence: int
+    first_number: int
+    entry_count: int
+    seal_index: int
+
+
+@dataclass(slots=True)
+class LedgerFacts:
+    """What follows from all entries."""
+
+    chains: Mapping[bytes, ChainFacts]
+    producers: Mapping[bytes, ProducerFacts]
+    unreadable: Sequence[int] = field(default=())
+    """Indexes of changed entries that may have been seals or the ledger's own; what they said is not in the facts."""
+
+
+class Observer(Protocol):
+    """Looks on while the entries go by, and compares with what is stored besides them."""
+
+    def on_batch(self, batch: BatchFacts) -> None:
+        """A seal that was read, in order of index."""
+
+    def on_block(self, number: int, index: int) -> None:
+        """A block that was read, in order of index."""
+
+    def finish(self, facts: LedgerFacts) -> Iterable[Finding]:
+        """All entries went by; what does not agree with them."""
