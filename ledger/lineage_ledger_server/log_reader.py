@@ -1,7 +1,8 @@
 """What readers are answered, up to the published head; every answer was hashed again, from the head's root down.
 
 The tables of batches, chains, producers and blocks are pointers only: what a row says is held against the entries that
-it points at. So a damaged row can hide something (lookups prove what they return, never absence), but not invent it.
+it points at. So a row that somebody removed or changed with care can hide something (lookups prove what they return,
+never absence), but not invent it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-from lineage_ledger.errors import LineageError
 from lineage_ledger.formats import seal as seals
 from lineage_ledger.formats import strict
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.seal import ParsedSeal
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import (
-    CorruptValueError,
     IndexOutOfRangeError,
     NotFoundError,
     PredictionLostError,
 )
 from lineage_ledger_server.head import Head, HeadRecord
-from lineage_ledger_server.store.log_snapshot import LogSnapshot
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.rows import WIDTH, BatchRow, ChainRow, ProducerRow
+from lineage_ledger_server.verified_rows import (
+    checked_producer,
+    damaged,
+    last_batch,
+    parse_pointed,
+    parse_seal,
+    seal_of_row,
+)
 from lineage_ledger_server.verified_tree import TileCache, VerifiedTree
 
 _FIRST_LEDGER_KIND = 8
@@ -132,10 +137,10 @@ class LogReader:
         if row is None:
             if entry[0] >> 3 >= _FIRST_LEDGER_KIND:
                 raise NotFoundError(f"the entry at index {index} is the ledger's own and in no batch")
-            _damaged("batches", f"has no batch for index {index}", index)
+            damaged("batches", f"has no batch for index {index}", index)
         if row.seal_index >= tree.head.size:
-            _damaged("batches", f"puts index {index} into a batch that is not published", index)
-        return row, _seal_of_row(tree, row, chain_id)
+            damaged("batches", f"puts index {index} into a batch that is not published", index)
+        return row, seal_of_row(tree, row, chain_id)
 
     def locate(self, prediction_id: PredictionId) -> LocatedPrediction:
         """The prediction of that id. Raises NotFoundError, or PredictionLostError if its number was declared lost."""
@@ -143,10 +148,10 @@ class LogReader:
         chain_id, number, input_prefix = prediction_id
         with self._store.snapshot() as snapshot:
             chain = snapshot.chain(chain_id)
-            row = _last_batch(snapshot, chain, tree.head.size, number) if chain is not None else None
+            row = last_batch(snapshot, chain, tree.head.size, number) if chain is not None else None
         if chain is None or row is None:
             raise NotFoundError(f"no chain {chain_id.hex()} is on record")
-        seal = _seal_of_row(tree, row, chain_id)
+        seal = seal_of_row(tree, row, chain_id)
         if number >= seals.next_number(seal.body):
             raise NotFoundError(f"no batch of chain {chain_id.hex()} on record holds the number {number}")
         place = seals.place_of(seal.body, number)
@@ -173,16 +178,16 @@ class LogReader:
         size = tree.head.size
         with self._store.snapshot() as snapshot:
             row = snapshot.chain(chain_id)
-            last = _last_batch(snapshot, row, size) if row is not None else None
+            last = last_batch(snapshot, row, size) if row is not None else None
         if row is None or last is None:
             return None
         for index, sequence in ((row.first_seal_index, 0), (last.seal_index, last.batch_sequence)):
-            body = _parse_seal(tree, index).body
+            body = parse_seal(tree, index).body
             if body.chain_id != chain_id or body.batch_sequence != sequence:
-                _damaged("chains", f"names another seal than that of chain {chain_id.hex()}", index)
+                damaged("chains", f"names another seal than that of chain {chain_id.hex()}", index)
         conflict_index = row.conflict_index if row.conflict_index < size else 0
-        if conflict_index and _parse(tree, conflict_index).WhichOneof("kind") != "conflict":
-            _damaged("chains", f"names another entry than a conflict of chain {chain_id.hex()}", conflict_index)
+        if conflict_index and parse_pointed(tree, conflict_index).WhichOneof("kind") != "conflict":
+            damaged("chains", f"names another entry than a conflict of chain {chain_id.hex()}", conflict_index)
         return ChainRow(row.ordinal, row.first_seal_index, last.seal_index, conflict_index)
 
     def producer(self, public_key: bytes) -> ProducerRow | None:
@@ -190,7 +195,7 @@ class LogReader:
         tree = self._current()
         with self._store.snapshot() as snapshot:
             row = snapshot.producer(public_key)
-        return None if row is None else _checked_producer(tree, public_key, row)
+        return None if row is None else checked_producer(tree, public_key, row)
 
     def producers(self, after: bytes, limit: int) -> list[tuple[bytes, ProducerRow]]:
         """At most `limit` producers by ascending public key, those above `after` (empty: from the first).
@@ -204,7 +209,7 @@ class LogReader:
             with self._store.snapshot() as snapshot:
                 page = snapshot.producers(after, wanted)
             for after, stored in page:
-                row = _checked_producer(tree, after, stored)
+                row = checked_producer(tree, after, stored)
                 if row is not None:
                     found.append((after, row))
             if len(page) < wanted:
@@ -222,17 +227,17 @@ class LogReader:
             index = snapshot.block_index(number)
         if index is None or index >= tree.head.size:
             raise NotFoundError(f"there is no block {number} under the published head")
-        block = _parse(tree, index).block
+        block = parse_pointed(tree, index).block
         if block.number != number:
-            _damaged("blocks", f"names another entry than block {number}", index)
+            damaged("blocks", f"names another entry than block {number}", index)
         return index, block
 
     def blocks_between(self, from_unix_ns: int, until_unix_ns: int) -> tuple[int, int]:
         """Indexes [first, end) of the entries whose block's time (the ledger's) is in [from, until); 0: open."""
         tree = self._current()
-        last = _parse(tree, tree.head.size - 1).block.number
+        last = parse_pointed(tree, tree.head.size - 1).block.number
         if not last:
-            _damaged("head", "does not end with a block", tree.head.size - 1)
+            damaged("head", "does not end with a block", tree.head.size - 1)
         first = self._end_before(tree, last, from_unix_ns) if from_unix_ns else 0
         end = self._end_before(tree, last, until_unix_ns) if until_unix_ns else tree.head.size
         return first, max(first, end)
@@ -248,70 +253,3 @@ class LogReader:
             else:
                 high = middle - 1
         return end
-
-
-def _last_batch(snapshot: LogSnapshot, chain: ChainRow, size: int, number: int | None = None) -> BatchRow | None:
-    """The chain's last batch under a head of `size` entries; with `number`, the last that begins at or before it.
-
-    Searched by bisection over the directory, which is in the order of sequences, indexes and numbers alike.
-    """
-    newest = snapshot.batch_at(chain.last_seal_index)
-    if newest is None or newest.chain_ordinal != chain.ordinal:
-        _damaged("chains", "names a last seal that is in no batch of the chain", chain.last_seal_index)
-    low, high = -1, newest.batch_sequence
-    found = None
-    while low < high:
-        middle = (low + high + 1) // 2
-        seal_index = snapshot.seal_index_of(chain.ordinal, middle)
-        row = snapshot.batch_at(seal_index) if seal_index is not None else None
-        if row is None or (row.chain_ordinal, row.batch_sequence) != (chain.ordinal, middle):
-            _damaged("directory", f"does not lead to batch {middle} of chain {chain.ordinal}", seal_index)
-        if row.seal_index < size and (number is None or row.first_number <= number):
-            low, found = middle, row
-        else:
-            high = middle - 1
-    return found
-
-
-def _seal_of_row(tree: VerifiedTree, row: BatchRow, chain_id: bytes | None) -> ParsedSeal:
-    """The seal that a row of `batches` points at, if it says the same."""
-    seal = _parse_seal(tree, row.seal_index)
-    body = seal.body
-    said = (body.chain_id, body.batch_sequence, body.first_number, body.count)
-    if said != (chain_id, row.batch_sequence, row.first_number, row.count):
-        _damaged("batches", "does not say what its seal says", row.seal_index)
-    return seal
-
-
-def _parse_seal(tree: VerifiedTree, index: int) -> ParsedSeal:
-    entry = tree.entry(index)
-    try:
-        return seals.parse_seal(entry)
-    except LineageError as error:
-        _damaged("batches", f"takes the entry at index {index} for a seal ({error})", index)
-
-
-def _parse(tree: VerifiedTree, index: int) -> entry_pb2.Entry:
-    return strict.parse_entry(tree.entry(index))
-
-
-def _checked_producer(tree: VerifiedTree, public_key: bytes, row: ProducerRow) -> ProducerRow | None:
-    """The row as far as it is under the head, held against its entries."""
-    size = tree.head.size
-    if row.registered_index >= size:
-        return None
-    body = entry_pb2.ProducerRegistration.FromString(_parse(tree, row.registered_index).producer_registered.body)
-    if body.public_key != public_key:
-        _damaged("producers", f"names another entry than the registration of {public_key.hex()}", row.registered_index)
-    if not row.ended_index or row.ended_index >= size:
-        return ProducerRow(row.registered_index)
-    ending = _parse(tree, row.ended_index)
-    retired = entry_pb2.ProducerRetirement.FromString(ending.producer_retired.body)
-    compromised = entry_pb2.ProducerCompromise.FromString(ending.producer_compromised.body)
-    if public_key not in (retired.public_key, compromised.public_key):
-        _damaged("producers", f"names another entry than the end of {public_key.hex()}", row.ended_index)
-    return row
-
-
-def _damaged(table: str, what: str, index: int | None) -> NoReturn:
-    raise CorruptValueError(f"the table {table} {what}; run `lineage audit`, restore the log from a copy", index=index)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -229,4 +231,39 @@ def test_over_a_head_record(tmp_path: Path) -> None:
     reader = LogReader(store, HeadRecord(tmp_path / "head", read_only=True))
     assert reader.head() == log.head()
     assert reader.entry(299) == log.entries[299]
+    store.close()
+
+
+def _follow(folder: Path, last: int, ready: Event) -> None:
+    store = LogStore.open(folder / "log", read_only=True)
+    reader = LogReader(store, HeadRecord(folder / "head", read_only=True))
+    size = 0
+    while size < last:
+        head = reader.head()
+        if head.size > size:
+            size = head.size
+            entry = reader.entry(size - 1)
+            merkle.verify_inclusion(
+                merkle.leaf_hash(entry), size - 1, size, reader.inclusion_proof(size - 1, size), head.root
+            )
+            assert sum(count for _, count, _ in reader.packed_range(0, size)) == size
+        ready.set()
+
+
+def test_in_another_process_while_the_log_grows(tmp_path: Path) -> None:
+    log = LogBuilder()
+    store = LogStore.open(tmp_path / "log")
+    record = HeadRecord(tmp_path / "head")
+    groups = [1, 200, 60, 1_000, 255, 1, 3_000, 10, 700, 2]
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    reader = context.Process(target=_follow, args=(tmp_path, sum(groups), ready))
+    for number, count in enumerate(groups):
+        store.append(log.raw_group(count))
+        record.write(log.head())
+        if number == 0:
+            reader.start()
+            assert ready.wait(30)
+    reader.join(30)
+    assert reader.exitcode == 0
     store.close()

@@ -34,6 +34,11 @@ class LogSnapshot:
     def _get(self, table: str, key: bytes) -> memoryview | None:
         return self._txn.get(key, db=self._environment.table(table))
 
+    def _row(self, table: str, key: bytes) -> bytes | None:
+        """Value of a row with a checksum."""
+        stored = self._get(table, key)
+        return None if stored is None else rows.without_checksum(table, key, stored)
+
     def _last(self, table: str) -> tuple[int, memoryview] | None:
         """Number and value of the last row of a table with u64 keys."""
         with self._txn.cursor(self._environment.table(table)) as cursor:
@@ -43,6 +48,10 @@ class LogSnapshot:
         with self._txn.cursor(self._environment.table(table)) as cursor:
             if cursor.set_range(key):
                 yield from cursor.iternext()
+
+    def _checked_rows_from(self, table: str, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        found = islice(self._rows_from(table, key), limit)
+        return [(bytes(key), rows.without_checksum(table, key, stored)) for key, stored in found]
 
     def _size(self) -> int:
         if (tail := self._last("tail")) is not None:
@@ -123,7 +132,7 @@ class LogSnapshot:
     # Batches
 
     def batch_at(self, seal_index: int) -> BatchRow | None:
-        value = self._get("batches", rows.number_key(seal_index))
+        value = self._row("batches", rows.number_key(seal_index))
         return None if value is None else rows.batch_row(seal_index, value)
 
     def batch_covering(self, index: int) -> BatchRow | None:
@@ -135,47 +144,49 @@ class LogSnapshot:
 
     def batches_from(self, seal_index: int, limit: int) -> list[BatchRow]:
         """At most `limit` batches in order, from the first whose seal is at `seal_index` or later."""
-        found = islice(self._rows_from("batches", rows.number_key(seal_index)), limit)
+        found = self._checked_rows_from("batches", rows.number_key(seal_index), limit)
         return [rows.batch_row(rows.number_of(key), value) for key, value in found]
 
     def seal_index_of(self, chain_ordinal: int, batch_sequence: int) -> int | None:
-        value = self._get("directory", rows.directory_key(chain_ordinal, batch_sequence))
+        value = self._row("directory", rows.directory_key(chain_ordinal, batch_sequence))
         return None if value is None else rows.number_of(value)
 
     # Chains and producers
 
     def chain(self, chain_id: bytes) -> ChainRow | None:
-        value = self._get("chains", chain_id)
+        value = self._row("chains", chain_id)
         return None if value is None else rows.chain_row(value)
 
     def chain_id(self, ordinal: int) -> bytes | None:
-        value = self._get("chain_ids", rows.ordinal_key(ordinal))
-        return None if value is None else bytes(value)
+        return self._row("chain_ids", rows.ordinal_key(ordinal))
 
     def chains_from(self, ordinal: int, limit: int) -> list[tuple[bytes, ChainRow | None]]:
         """At most `limit` chains in the order in which they came, from `ordinal` on: id, and row if there is one."""
-        found = islice(self._rows_from("chain_ids", rows.ordinal_key(ordinal)), limit)
-        return [(chain_id, self.chain(chain_id)) for chain_id in [bytes(value) for _, value in found]]
+        found = self._checked_rows_from("chain_ids", rows.ordinal_key(ordinal), limit)
+        return [(chain_id, self.chain(chain_id)) for _, chain_id in found]
 
     def producer(self, public_key: bytes) -> ProducerRow | None:
-        value = self._get("producers", public_key)
+        value = self._row("producers", public_key)
         return None if value is None else rows.producer_row(value)
 
     def producers(self, after: bytes, limit: int) -> list[tuple[bytes, ProducerRow]]:
         """At most `limit` producers by ascending public key, those above `after` (empty: from the first)."""
-        found = islice(self._rows_from("producers", after + b"\0" if after else b"\0"), limit)
-        return [(bytes(key), rows.producer_row(value)) for key, value in found]
+        found = self._checked_rows_from("producers", after + b"\0", limit)
+        return [(key, rows.producer_row(value)) for key, value in found]
 
     # Blocks
 
     def block_index(self, number: int) -> int | None:
-        value = self._get("blocks", rows.number_key(number))
+        value = self._row("blocks", rows.number_key(number))
         return None if value is None else rows.number_of(value)
 
     def last_block(self) -> tuple[int, int] | None:
         """Number and index of the newest block; None in an empty log."""
         last = self._last("blocks")
-        return None if last is None else (last[0], rows.number_of(last[1]))
+        if last is None:
+            return None
+        number, stored = last
+        return number, rows.number_of(rows.without_checksum("blocks", rows.number_key(number), stored))
 
     def counts(self) -> Counts:
         """Rows in the tables, which LMDB keeps count of."""

@@ -158,7 +158,7 @@ class LogStore:
         self._edge = growth.edge
 
     def _resolve_doubt(self) -> None:
-        """Before writing on after a commit that failed: memory and disk must agree that it failed."""
+        """After a commit that failed, before writing on: memory and disk must agree that it failed."""
         with self.snapshot() as snapshot:
             size = snapshot.size
         if size != self.edge.size:
@@ -181,27 +181,27 @@ class LogStore:
             put_all(txn, table("tail"), [row], append=True)
 
     def _put_rows(self, txn: WriteTransaction, group: GroupWrite) -> None:
-        table = self._environment.table
-        batches = [(rows.number_key(row.seal_index), rows.batch_value(row)) for row in group.batches]
+        row, table = rows.with_checksum, self._environment.table
+        batches = [row(rows.number_key(batch.seal_index), rows.batch_value(batch)) for batch in group.batches]
         put_all(txn, table("batches"), batches, append=True)
         directory = [
-            (rows.directory_key(row.chain_ordinal, row.batch_sequence), rows.number_key(row.seal_index))
-            for row in group.batches
+            row(rows.directory_key(batch.chain_ordinal, batch.batch_sequence), rows.number_key(batch.seal_index))
+            for batch in group.batches
         ]
         put_all(txn, table("directory"), directory)
-        self._put_chains(txn, group.chains)
-        producers = [(key, rows.producer_value(row)) for key, row in group.producers.items()]
+        put_all(txn, table("chains"), [row(key, rows.chain_value(chain)) for key, chain in group.chains.items()])
+        self._put_chain_ids(txn, group.chains)
+        producers = [row(key, rows.producer_value(producer)) for key, producer in group.producers.items()]
         put_all(txn, table("producers"), producers)
-        block = (rows.number_key(group.block_number), rows.number_key(group.block_index))
+        block = row(rows.number_key(group.block_number), rows.number_key(group.block_index))
         put_all(txn, table("blocks"), [block], append=True)
 
-    def _put_chains(self, txn: WriteTransaction, chains: Mapping[bytes, ChainRow]) -> None:
-        chain_ids = self._environment.table("chain_ids")
-        put_all(txn, self._environment.table("chains"), [(key, rows.chain_value(row)) for key, row in chains.items()])
-        for chain_id, row in chains.items():
-            key = rows.ordinal_key(row.ordinal)
-            if not txn.put(key, chain_id, overwrite=False, db=chain_ids) and txn.get(key, db=chain_ids) != chain_id:
-                raise StoreError(f"ordinal {row.ordinal} belongs to another chain than {chain_id.hex()}")
+    def _put_chain_ids(self, txn: WriteTransaction, chains: Mapping[bytes, ChainRow]) -> None:
+        table = self._environment.table("chain_ids")
+        for chain_id, chain in chains.items():
+            key, value = rows.with_checksum(rows.ordinal_key(chain.ordinal), chain_id)
+            if not txn.put(key, value, overwrite=False, db=table) and txn.get(key, db=table) != value:
+                raise StoreError(f"ordinal {chain.ordinal} belongs to another chain than {chain_id.hex()}")
 
     def check_readers(self) -> int:
         """Free the reader slots of killed processes; how many there were. Call it from a timer."""

@@ -1,10 +1,17 @@
-"""Rows of the log's tables: what they mean, and their bytes. Integers are big-endian, so that keys sort by number."""
+"""Rows of the log's tables: what they mean, and their bytes. Integers are big-endian, so that keys sort by number.
+
+Rows of `batches`, `directory`, `chains`, `chain_ids`, `producers` and `blocks` end with a checksum. It is against
+decay, not against people: a flipped bit must not hide that a key was compromised.
+"""
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from lineage_ledger_server.errors import CorruptValueError
 
 HASH_SIZE = 32
 # Entries in a bundle, hashes in a tile.
@@ -12,12 +19,12 @@ WIDTH = 256
 TILE_BYTES = WIDTH * HASH_SIZE
 
 _U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _BATCH = struct.Struct(">IQQI")
 _DIRECTORY_KEY = struct.Struct(">IQ")
 _CHAIN = struct.Struct(">IQQQ")
 _PRODUCER = struct.Struct(">QQ")
-_ORDINAL = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,26 @@ def tile_key(level: int, number: int) -> bytes:
 
 
 def ordinal_key(ordinal: int) -> bytes:
-    return _ORDINAL.pack(ordinal)
+    return _U32.pack(ordinal)
 
 
 def directory_key(chain_ordinal: int, batch_sequence: int) -> bytes:
     return _DIRECTORY_KEY.pack(chain_ordinal, batch_sequence)
+
+
+def with_checksum(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The row as it is stored: its value ends with the CRC-32 of key and value."""
+    return key, value + _U32.pack(zlib.crc32(value, zlib.crc32(key)))
+
+
+def without_checksum(table: str, key: bytes | memoryview, stored: bytes | memoryview) -> bytes:
+    """The value of a row of `with_checksum`. Raises CorruptValueError if it was changed."""
+    value = bytes(stored[: -_U32.size])
+    if bytes(stored[-_U32.size :]) != _U32.pack(zlib.crc32(value, zlib.crc32(key))):
+        raise CorruptValueError(
+            f"row {bytes(key).hex()} of the table {table} is damaged; run `lineage audit`, restore the log from a copy"
+        )
+    return value
 
 
 def tail_value(leaf_hashes: bytes, packed: bytes) -> bytes:
