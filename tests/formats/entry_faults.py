@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
@@ -237,6 +239,7 @@ VALUE_FAULTS: dict[str, list[tuple[str, Change]]] = {
         ("no admin", lambda m: m.ClearField("admin_public_keys")),
         ("admins out of order", lambda m: m.admin_public_keys.reverse()),
         ("an admin twice", lambda m: m.admin_public_keys.append(m.admin_public_keys[-1])),
+        ("an admin key of 33 bytes", lambda m: m.admin_public_keys.insert(0, bytes(33))),
         ("an admin key of 31 bytes", lambda m: m.admin_public_keys.append(b"\xff" * 31)),
         ("17 admins", lambda m: m.admin_public_keys.extend(b"\xff" * 31 + bytes([i]) for i in range(15))),
         ("time missing", set_(time_unix_ns=None)),
@@ -277,6 +280,65 @@ VALUE_FAULTS: dict[str, list[tuple[str, Change]]] = {
 }
 
 
+CONTRACT = Path(__file__).parents[2] / "proto/lineage_ledger/v1/entry.proto"
+
+
+def commented_fields() -> Iterator[tuple[str, str, str]]:
+    """(message, field, comment) of entry.proto; a field without a comment shares one above that says "each"."""
+    for name, body in re.findall(r"^message (\w+) \{\n(.*?)^\}", CONTRACT.read_text(), re.MULTILINE | re.DOTALL):
+        for comments, fields in re.findall(r"((?:^ +//.*\n)*)((?:^ +\w.*;\n)+)", body, re.MULTILINE):
+            comment = " ".join(line.strip(" /") for line in comments.splitlines())
+            for place, field in enumerate(re.findall(r"(\w+) = \d+;", fields)):
+                yield name, field, comment if not place or " each" in comment else ""
+
+
+def bounds_in(comment: str) -> tuple[int, int] | None:
+    """The bounds that a comment of entry.proto gives; equal where it gives a length."""
+    found = re.search(r"(?:[Aa]t most|\b([01]) to) ([\d,]*\d)(?! - | tags)|\b(\d+) (?:random )?bytes", comment)
+    if found is None or "2^32" in comment:
+        return None
+    most = int((found[2] or found[3]).replace(",", ""))
+    return (most if found[3] else int(found[1] or 0)), most
+
+
+def contract_faults(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
+    """The message with each present field, at any depth, once missing and once out of the bounds of the contract."""
+    for field, content in message.ListFields():
+        name = f"{path}{field.name}"
+        comment = COMMENTS[message.DESCRIPTOR.name, field.name]
+        if isinstance(content, Message):
+            for what, changed in contract_faults(content, f"{name}."):
+                yield what, _with(message, field.name, changed)
+        elif not isinstance(content, int | str | bytes):
+            if content and isinstance(content[0], Message):
+                for what, changed in contract_faults(content[0], f"{name}[0]."):
+                    copy = _with(message)
+                    getattr(copy, field.name)[0].CopyFrom(changed)
+                    yield what, copy
+            continue
+        elif isinstance(content, str | bytes) and (bounds := bounds_in(comment)) and bounds[1] <= 4_096:
+            unit = "!" if isinstance(content, str) else b"!"  # Below letters: what must ascend still does.
+            for length in {bounds[0] - 1, bounds[1] + 1} - {-1, 0}:
+                yield f"{name} of {length} bytes", _with(message, field.name, unit * length)
+        if "Required." in comment:
+            copy = _with(message)
+            copy.ClearField(field.name)
+            yield f"{name} missing", copy
+
+
+def _with(message: Message, name: str = "", value: object = None) -> Message:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    if isinstance(value, Message):
+        getattr(copy, name).CopyFrom(value)
+    elif name:
+        setattr(copy, name, value)
+    return copy
+
+
+COMMENTS = {(message, field): comment for message, field, comment in commented_fields()}
+
+
 def _body_in(kind: str, body: bytes) -> bytes:
     """The example of `kind` with another body; its signatures no longer fit, but no format rule asks that."""
     message = getattr(pb.Entry.FromString(examples.FULL[kind].SerializeToString()), kind)
@@ -284,8 +346,12 @@ def _body_in(kind: str, body: bytes) -> bytes:
     return framed(kind, message.SerializeToString())
 
 
-def refused(kind: str) -> Iterator[tuple[str, bytes]]:
-    """Entries of `kind` that each break one rule, with what is wrong with them."""
+def refused(kind: str) -> dict[str, bytes]:
+    """Entries of `kind` that each break one rule, by what is wrong with them."""
+    return {name: entry for entry, name in {entry: name for name, entry in _refused(kind)}.items()}
+
+
+def _refused(kind: str) -> Iterator[tuple[str, bytes]]:
     example = getattr(examples.FULL[kind], kind)
     content = example.SerializeToString()
     entry = framed(kind, content)
@@ -296,6 +362,8 @@ def refused(kind: str) -> Iterator[tuple[str, bytes]]:
     yield "the entry twice", entry + entry
     for name, faulty in wire_faults(content, type(example)):
         yield name, framed(kind, faulty)
+    for name, faulty_message in contract_faults(example):
+        yield name, framed(kind, faulty_message.SerializeToString())
     for name, change in VALUE_FAULTS[kind]:
         changed = type(example).FromString(content)
         change(changed)
@@ -303,10 +371,15 @@ def refused(kind: str) -> Iterator[tuple[str, bytes]]:
     if kind in BODIES:
         for name, faulty in wire_faults(example.body, BODIES[kind]):
             yield f"body: {name}", _body_in(kind, faulty)
+        for name, faulty_message in contract_faults(BODIES[kind].FromString(example.body)):
+            yield f"body: {name}", _body_in(kind, faulty_message.SerializeToString())
         for name, change in VALUE_FAULTS[f"{kind}:body"]:
             body = BODIES[kind].FromString(example.body)
             change(body)
             yield f"body: {name}", _body_in(kind, body.SerializeToString())
+    if kind == "seal":
+        for name, faulty_message in contract_faults(examples.first_seal_body()):
+            yield f"body, first of a chain: {name}", _body_in(kind, faulty_message.SerializeToString())
     if kind in ("artifact", "run", "deployment"):
         name = example.name.encode()
         for what, bad in (

@@ -75,7 +75,7 @@ def entry_vectors(kind: str) -> dict[str, Any]:
         if kind in BODIES:
             good[-1]["body"] = plain(BODIES[kind].FromString(getattr(entry, kind).body))
     bad = []
-    for name, encoded in refused(kind):
+    for name, encoded in refused(kind).items():
         try:
             check_entry(encoded)
         except MalformedEntryError as error:
