@@ -67,8 +67,8 @@ lock: ## resolve requirements-dev.lock anew (after a change of dependencies; add
 		--output-file requirements-dev.lock clients/python/pyproject.toml pyproject.toml
 
 .PHONY: wheels
-wheels: $(INSTALLED) ## wheels and source distributions of both, in dist/ (LINEAGE_LEDGER_BUILD_KERNEL=python: without C)
-	LINEAGE_LEDGER_BUILD_KERNEL=$${LINEAGE_LEDGER_BUILD_KERNEL:-c} \
+wheels: $(INSTALLED) ## wheels and source distributions of both, in dist/ (LINEAGE_BUILD_KERNEL=python: without C)
+	LINEAGE_BUILD_KERNEL=$${LINEAGE_BUILD_KERNEL:-c} \
 		$(BIN)/python -m build --no-isolation --outdir dist clients/python
 	$(BIN)/python -m build --no-isolation --outdir dist .
 

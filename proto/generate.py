@@ -61,7 +61,7 @@ def generate(python: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     sources = [path.relative_to(PROTO_DIR).as_posix() for path in sorted((PROTO_DIR / PACKAGE).glob("*.proto"))]
     outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
-    command = [python, "-I", "-W", "ignore", "-m", "grpc_tools.protoc", "-I.", *outputs, *sources]
+    command = [str(python), "-I", "-W", "ignore", "-m", "grpc_tools.protoc", "-I.", *outputs, *sources]
     subprocess.run(command, cwd=PROTO_DIR, check=True)
 
 
