@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage_ledger.errors import MalformedBatchError, MalformedEntryError, MalformedError
@@ -49,6 +49,7 @@ def test_many_rows(kernel: Any, count: int) -> None:
     assert rows_of(kernel.request_id_rows(packed, 3)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(predictions() | statements(), max_size=40), st.integers(0, 1 << 23))
 def test_rows_agree(entries: list[bytes], first_offset: int) -> None:
     rows = all_outcomes(lambda kernel: kernel.request_id_rows(pack(entries), first_offset))
@@ -77,6 +78,7 @@ def test_rows_of_malformed_entries(kernel: Any) -> None:
 RUNS = st.lists(st.lists(st.binary(min_size=13, max_size=13), max_size=30).map(sorted), max_size=9)
 
 
+@settings(deadline=None)
 @given(RUNS)
 def test_merge(runs: list[list[bytes]]) -> None:
     merged = all_outcomes(lambda kernel: kernel.merge_rows([b"".join(run) for run in runs]))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage_ledger.errors import MalformedError
@@ -53,6 +53,7 @@ def test_not_hashes(kernel: Any, function: str, size: int) -> None:
         getattr(kernel, function)(bytes(size))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 400))
 def test_all_agree(pattern: bytes, times: int) -> None:
     for function in ("tree_root", "tile_roots"):
