@@ -69,7 +69,7 @@ class _Audit:
         self._tree.finish()
         facts = self._rules.finish()
         self._find_conflicting_seals()
-        report.not_checked += self._rules.not_checked
+        report.not_checked += self._rules.authority.not_checked
         check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report)
         if self._observer is not None:
             for finding in self._observer.finish(facts):
@@ -175,7 +175,7 @@ class _Audit:
         """Nothing is known of a bundle but what the tree above says of it."""
         self._tree.bundle(number, None, None, width)
         for place in range(width):
-            self._rules.unusable(number * BUNDLE_WIDTH + place, bytes(HASH_SIZE))
+            self._rules.unusable(number * BUNDLE_WIDTH + place, None)
 
     def _find_conflicting_seals(self) -> None:
         """Look for seals that conflicts name and that are not the newest of their chain: a second look, if need be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.source import ProducerFacts
 from lineage_ledger.errors import LineageError
@@ -18,12 +19,16 @@ _LEDGER_KEY_CONTEXT = b"lineage-ledger/ledger-key/v1\n"
 class Authority:
     """Takes the entries that say who may, in order of index, and answers for the index it has come to."""
 
-    def __init__(self, origin: str, add: Callable[[Finding], None]) -> None:
+    def __init__(self, origin: str, damage: Damage, add: Callable[[Finding], None]) -> None:
         self._origin = origin
+        self._damage = damage
         self._add = add
         self._admins: frozenset[bytes] = frozenset()
         self._producers: dict[bytes, ProducerFacts] = {}
         self._ledger_keys: list[tuple[int, bytes]] = []
+        self._unknown_keys: set[bytes] = set()
+        self.not_checked: list[str] = []
+        """What could not be told because an entry that may say it cannot be read."""
 
     @property
     def producers(self) -> dict[bytes, ProducerFacts]:
@@ -67,7 +72,8 @@ class Authority:
                 found = f"{name} is registered again; it is since index {known.registered_index}"
                 self._add(Finding.at_entry(index, "producer_exists", found))
         elif known is None:
-            self._add(Finding.at_entry(index, "unknown_key", f"{name} is ended, but was never registered"))
+            if self.first_mention(index, body.public_key):
+                self._add(Finding.at_entry(index, "unknown_key", f"{name} is ended, and was never registered"))
         elif known.compromised or (known.ended_index and isinstance(body, entry_pb2.ProducerRetirement)):
             self._add(Finding.at_entry(index, "ended_key", f"{name} was ended at index {known.ended_index} already"))
         else:
@@ -97,6 +103,17 @@ class Authority:
                 self._add(Finding.at_entry(index, "ledger_key", f"the signature of the {name} key does not check"))
         self._check_admin(index, change.admin_public_key, change.admin_signature, _LEDGER_KEY_CONTEXT, change.body)
         self._ledger_keys.append((index, body.new_public_key))
+
+    def first_mention(self, index: int, public_key: bytes) -> bool:
+        """Whether an unregistered key is to be reported: once, and not if its registration may be unreadable."""
+        if public_key in self._unknown_keys:
+            return False
+        self._unknown_keys.add(public_key)
+        if self._damage.structural:
+            what = f"registration of the key {public_key.hex()}"
+            self.not_checked.append(f"{what}: an entry before index {index} cannot be read")
+            return False
+        return True
 
     def _check_admin(self, index: int, public_key: bytes, signature: bytes, context: bytes, body: bytes) -> None:
         if not self._admins:

@@ -51,9 +51,9 @@ class OpenBatch:
             self._earliest = min(self._earliest, earliest) if self._earliest else earliest
             self._latest = max(self._latest, scanned.latest_start_time_unix_ns)
 
-    def add_damaged(self, index: int, leaf_hash: bytes) -> None:
+    def add_damaged(self, index: int, leaf_hash: bytes | None) -> None:
         """An entry that cannot be used, of whatever kind."""
-        self.add(index, leaf_hash)
+        self.add(index, leaf_hash or bytes(HASH_SIZE))
         self._damaged.append(index)
 
     def flush(self) -> None:
@@ -81,7 +81,7 @@ class OpenBatch:
                 self._add(Finding.at_entry(seal_index, "count_mismatch", found, chain=body.chain_id))
         elif rest > 0 and first - 1 not in self._damaged:
             self._unclosed(self._damaged_end(first), first)
-        if rest >= 0:
+        if rest >= 0 and first > self._damage.last_hidden_index:
             self._check(seal_index, seal, first, rest)
         self._damage.note_structural([index for index in self._damaged if index < first])
         self._start(seal_index + 1)

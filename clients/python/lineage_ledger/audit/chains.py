@@ -58,7 +58,7 @@ class Chains:
         if chain is not None and (chain.closed or chain.conflict_index):
             how = f"by the conflict at index {chain.conflict_index}" if chain.conflict_index else "by its closing seal"
             return "chain_ended", f"one more seal in a chain that was ended {how}", ""
-        if self._damage.explains(body.previous_seal_hash):
+        if self._damage.explains(body.previous_seal_hash, chain.last_seal_index if chain is not None else -1):
             return None  # It follows a seal that cannot be read: from here on it can be checked again.
         expected = chain.next_sequence if chain is not None else 0
         if body.batch_sequence != expected:
@@ -93,7 +93,7 @@ class Chains:
         if chain.conflict_index:
             self._found(index, first, f"the chain was ended by the conflict at index {chain.conflict_index} already")
         entry_hash = merkle.leaf_hash(conflict.first_seal)
-        if entry_hash != chain.last_seal_hash and not self._damage.explains(entry_hash):
+        if entry_hash != chain.last_seal_hash and not self._damage.explains(entry_hash, -1):
             self.wanted[entry_hash] = index
         chain.conflict_index = index
 

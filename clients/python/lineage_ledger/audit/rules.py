@@ -35,14 +35,13 @@ class Rules:
         self.ended_by_block: set[int] = set()
         self.counts = Counts()
         self.damage = Damage()
-        self.authority = Authority(origin, add)
+        self.authority = Authority(origin, self.damage, add)
         self.chains = Chains(origin, self.damage, add)
         self._batch = OpenBatch(self.damage, add)
         self._block_number = 0
         self._block_time_unix_ns = 0
         self._block_hash = b""
-        self._unknown_keys: set[bytes] = set()
-        self.not_checked: list[str] = []
+        self._block_index = 0
 
     def predictions(self, index: int, scanned: ScannedBatch) -> None:
         """Entries from `index` on that are predictions, strictly encoded."""
@@ -70,10 +69,10 @@ class Rules:
             self._batch.flush()
             self._own(index, kind, parsed, leaf_hash)
 
-    def unusable(self, index: int, leaf_hash: bytes) -> None:
+    def unusable(self, index: int, leaf_hash: bytes | None) -> None:
         """An entry that was changed or cannot be read, which is a finding already; `leaf_hash` is what the tree has."""
         self.counts.entries += 1
-        self.damage.note(leaf_hash)
+        self.damage.note(index, leaf_hash)
         self._batch.add_damaged(index, leaf_hash)
 
     def finish(self) -> LedgerFacts:
@@ -108,7 +107,7 @@ class Rules:
             self._add(Finding.at_entry(index, error.reason.lower(), str(error), chain=body.chain_id))
             if error.reason == "BAD_SIGNATURE":
                 # It may be anybody's. A seal that links to it is checked from there on.
-                self.damage.note(parsed.entry_hash)
+                self.damage.note(index, parsed.entry_hash)
                 return
         self._check_key(index, parsed)
         chain = self.chains.advance(index, parsed)
@@ -126,15 +125,8 @@ class Rules:
         if refusal is None:
             return
         kind, found = refusal
-        if kind == "unknown_key":
-            if body.public_key in self._unknown_keys:
-                return
-            self._unknown_keys.add(body.public_key)
-            if self.damage.structural:
-                self.not_checked.append(
-                    f"registration of the key {body.public_key.hex()}: an entry before index {index} cannot be read"
-                )
-                return
+        if kind == "unknown_key" and not self.authority.first_mention(index, body.public_key):
+            return
         self._add(Finding.at_entry(index, kind, found, chain=body.chain_id))
 
     def _own(self, index: int, kind: str, parsed: entry_pb2.Entry, leaf_hash: bytes) -> None:
@@ -157,7 +149,7 @@ class Rules:
 
     def _block(self, index: int, block: entry_pb2.Block, leaf_hash: bytes) -> None:
         self.counts.blocks += 1
-        if not self.damage.explains(block.previous_block_hash):
+        if not self.damage.explains(block.previous_block_hash, self._block_index):
             if block.number != self._block_number + 1:
                 self._add(Finding.at_entry(index, "block_number", str(block.number), str(self._block_number + 1)))
             if block.previous_block_hash != self._block_hash:
@@ -169,6 +161,7 @@ class Rules:
             self._add(Finding.at_entry(index, "block_time", str(block.time_unix_ns), expected))
         self._block_number = block.number
         self._block_hash = leaf_hash
+        self._block_index = index
         self._block_time_unix_ns = max(self._block_time_unix_ns, block.time_unix_ns)
         if index + 1 in self._block_ends:
             self.ended_by_block.add(index + 1)
