@@ -24,6 +24,7 @@ class ServedLog:
     path: Path
 
     def __post_init__(self) -> None:
+        self.path.mkdir(exist_ok=True)
         self.store = LogStore.open(self.path / "log")
         self.published = 0
         self._head = self._publish()

@@ -49,14 +49,14 @@ def served() -> Iterator[tuple[Raising, entries_pb2_grpc.EntryServiceStub]]:
 
 
 def details_of(call: grpc.RpcError) -> tuple[errors_pb2.Status, list[errors_pb2.ErrorInfo]]:
-    metadata: dict[str, Any] = dict(call.trailing_metadata())
-    status = errors_pb2.Status.FromString(metadata[DETAILS_KEY])
+    (details,) = (value for key, value in call.trailing_metadata() if key == DETAILS_KEY)
+    status = errors_pb2.Status.FromString(details)
     assert all(detail.type_url == ERROR_INFO_TYPE_URL for detail in status.details)
     return status, [errors_pb2.ErrorInfo.FromString(detail.value) for detail in status.details]
 
 
 def test_every_reason_has_a_status() -> None:
-    names = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}
+    names = {value.name.removeprefix("ERROR_REASON_") for value in errors_pb2.ErrorReason.DESCRIPTOR.values}
     assert set(STATUS_OF_REASON) == names - {"UNSPECIFIED"}
 
 
@@ -99,9 +99,11 @@ def test_unexpected_is_internal_and_says_nothing(error: Exception, served: tuple
     with pytest.raises(grpc.RpcError) as caught:
         stub.GetEntry(entries_pb2.GetEntryRequest())
     assert caught.value.code() is grpc.StatusCode.INTERNAL
-    assert "secret" not in str(caught.value.details()) and "incident" in str(caught.value.details())
+    assert "secret" not in str(caught.value.details())
+    assert "incident" in str(caught.value.details())
     status, details = details_of(caught.value)
-    assert "secret" not in status.message and details == []
+    assert "secret" not in status.message
+    assert details == []
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,8 @@ def test_unexpected_is_internal_and_says_nothing(error: Exception, served: tuple
 )
 def test_client_errors_have_reasons(error: Exception, reason: str, metadata: dict[str, str]) -> None:
     answer = answer_to(error)
-    assert answer is not None and (answer.reason, answer.metadata) == (reason, metadata)
+    assert answer is not None
+    assert (answer.reason, answer.metadata) == (reason, metadata)
 
 
 def test_foreign_reason_attribute_is_not_believed() -> None:
@@ -129,4 +132,5 @@ def test_foreign_reason_attribute_is_not_believed() -> None:
 
 def test_message_is_bounded() -> None:
     answer = answer_to(RefusedError("\u00e9" * 5_000, reason="NOT_FOUND"))
-    assert answer is not None and len(answer.message.encode()) <= 2_048
+    assert answer is not None
+    assert len(answer.message.encode()) <= 2_048

@@ -172,9 +172,7 @@ def test_random_graphs_against_reachability(seed: int) -> None:
     expected: set[tuple[str, str]] = set()
     while waiting:
         name = waiting.pop()
-        behind = (
-            [r for r, _, made in edges if name in made] if name[0] == "d" else dict((r, u) for r, u, _ in edges)[name]
-        )
+        behind = [r for r, _, made in edges if name in made] if name[0] == "d" else {r: u for r, u, _ in edges}[name]
         for other in behind:
             expected.add((name, other))
             if other not in reached:

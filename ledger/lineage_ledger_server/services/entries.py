@@ -149,7 +149,7 @@ def _logged(sealed: SealedEntry) -> entries_pb2.LoggedPrediction:
 
 
 def _time_left_s(context: grpc.ServicerContext) -> float:
-    left_s = context.time_remaining()
+    left_s: float | None = context.time_remaining()  # None: no deadline, which the stubs do not say
     return SEARCH_S if left_s is None else max(0.0, left_s - ANSWER_S)
 
 

@@ -82,6 +82,7 @@ class PredictionSearch:
         if criteria.request_id:
             yield from ((index, index + 1) for index in self._lookup.with_request_id(criteria.request_id, start, end))
             return
+        seals: Iterator[int]
         if criteria.deployment_hash:
             seals = (row.seal_index for row in self._lookup.bound_seals(criteria.deployment_hash, start, end))
         elif criteria.public_key:

@@ -1,0 +1,311 @@
+"""The derived indexes hold what a look through the whole log finds, however they came about."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lineage_ledger.formats import statement
+from lineage_ledger.formats.digest import parse_digest
+from lineage_ledger.trace import digest_key
+from lineage_ledger.v1 import entry_pb2
+from lineage_ledger_server.errors import DiskFullError, StoreError
+from lineage_ledger_server.index import indexer as indexer_module
+from lineage_ledger_server.index.indexer import Indexer
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting
+from tests.index.served_log import ServedLog
+from tests.trace.small_ledger import ORIGIN, SmallLedger, digest_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def random_ledger(seed: int, groups: int = 30) -> SmallLedger:
+    """Statements that share digests, predictions with and without request ids, losses, large entries."""
+    rng = random.Random(seed)
+    ledger = SmallLedger()
+    chains = [ledger.register(name) for name in ("a", "b", "c")]
+    texts = [digest_text(str(n)) for n in range(6)] + ["md5:" + "0" * 32, "sha1:" + "1" * 40]
+    deployments: list[bytes] = [b"\x07" * 32]
+    for _ in range(groups):
+        for _ in range(rng.randint(0, 3)):
+            chain = rng.choice(chains)
+            if rng.random() < 0.5:
+                entries = [random_statement(rng, texts) for _ in range(rng.randint(0, 5))]
+                ledger.batch(chain, entries, lost=[(chain.number, rng.randint(1, 9))] if rng.random() < 0.3 else ())
+                deployments += [statement.statement_hash(e) for e in entries if e[0] >> 3 == 5]
+            else:
+                ids = [rng.choice([b"", b"same", rng.randbytes(8)]) for _ in range(rng.randint(1, 400))]
+                ledger.predictions(chain, len(ids), rng.choice(deployments), ids)
+        ledger.block()
+    return ledger
+
+
+def random_statement(rng: random.Random, texts: list[str]) -> bytes:
+    kind = rng.randrange(4)
+    if kind == 0:
+        padding = {"padding": "x" * 4_000} if rng.random() < 0.5 else None
+        return statement.artifact(kind="dataset", digest=rng.choice(texts), name="d", attributes=padding)
+    if kind == 1:
+        return statement.run(
+            kind="training",
+            name="r",
+            inputs=rng.sample(texts, 2),
+            outputs=rng.choices(texts, k=2),
+            code=rng.choice(texts),
+        )
+    if kind == 2:
+        return statement.deployment(name=str(rng.random()), model=rng.choice(texts))
+    return statement.attestation(subject=rng.choice(texts), predicate_type="p", time_unix_ns=1)
+
+
+def naive_postings(ledger: SmallLedger) -> dict[tuple[Posting, bytes], list[tuple[int, int]]]:
+    found: dict[tuple[Posting, bytes], dict[int, int]] = {}
+
+    def post(kind: Posting, subject: bytes, index: int, count: int = 0) -> None:
+        rows = found.setdefault((kind, subject), {})
+        rows[index] = rows.get(index, 0) + count
+
+    for index, raw in enumerate(ledger.entries):
+        entry = entry_pb2.Entry.FromString(raw)
+        kind = entry.WhichOneof("kind")
+        if kind in ("artifact", "run", "deployment", "attestation"):
+            post(Posting.STATEMENT, statement.statement_hash(raw), index)
+        if kind == "artifact":
+            post(Posting.ARTIFACT, digest_key(entry.artifact.digest), index)
+        elif kind == "deployment":
+            post(Posting.DEPLOYED, digest_key(entry.deployment.model), index)
+        elif kind == "attestation":
+            body = entry_pb2.AttestationBody.FromString(entry.attestation.body)
+            post(Posting.ATTESTED, digest_key(body.subject), index)
+        elif kind == "run":
+            for reference in entry.run.inputs:
+                post(Posting.USED, digest_key(reference.digest), index)
+            post(Posting.USED, digest_key(entry.run.code), index)
+            for reference in entry.run.outputs:
+                post(Posting.GENERATED, digest_key(reference.digest), index)
+        elif kind == "seal":
+            seal = entry_pb2.SealBody.FromString(entry.seal.body)
+            post(Posting.SEALED, seal.public_key, index)
+            for binding in seal.bindings:
+                post(Posting.BOUND, binding.deployment_hash, index, binding.count)
+    return {key: sorted(rows.items()) for key, rows in found.items()}
+
+
+def request_ids(ledger: SmallLedger) -> dict[bytes, list[int]]:
+    found: dict[bytes, list[int]] = {}
+    for index, raw in enumerate(ledger.entries):
+        if request_id := entry_pb2.Entry.FromString(raw).prediction.request_id:
+            found.setdefault(request_id, []).append(index)
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[ServedLog]:
+    served = ServedLog(random_ledger(1), tmp_path)
+    yield served
+    served.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_against_a_look_through_everything(seed: int, tmp_path: Path) -> None:
+    ledger = random_ledger(seed)
+    log = ServedLog(ledger, tmp_path)
+    log.index()
+    store = log.indexer._store
+    for (kind, subject), rows in naive_postings(ledger).items():
+        assert store.postings(kind, subject, 0, ledger.size, 10**6) == rows
+        middle = rows[len(rows) // 2][0]
+        assert store.postings(kind, subject, middle, ledger.size, 2) == [r for r in rows if r[0] >= middle][:2]
+        assert store.postings(kind, subject, 0, middle, 10**6) == [r for r in rows if r[0] < middle]
+    lookup = log.indexer.lookup
+    for request_id, indexes in request_ids(ledger).items():
+        assert list(lookup.with_request_id(request_id, 0, ledger.size)) == indexes
+    for start, end in ((0, 300), (255, 257), (256, 512), (700, ledger.size), (ledger.size, ledger.size)):
+        same = [index for index in request_ids(ledger)[b"same"] if start <= index < end]
+        assert list(lookup.with_request_id(b"same", start, end)) == same
+    assert list(lookup.with_request_id(b"never", 0, ledger.size)) == []
+    kinds = [entry_pb2.Entry.FromString(raw).WhichOneof("kind") for raw in ledger.entries]
+    totals = log.indexer.totals()
+    assert totals.size == ledger.size
+    assert totals.predictions == kinds.count("prediction")
+    assert totals.statements == sum(kinds.count(kind) for kind in ("artifact", "run", "deployment", "attestation"))
+    assert totals.lost == sum(
+        lost.count
+        for raw in ledger.entries
+        for lost in entry_pb2.SealBody.FromString(entry_pb2.Entry.FromString(raw).seal.body).lost
+    )
+    log.close()
+
+
+@pytest.mark.parametrize("entries_a_commit", [1, 256, 700])
+def test_however_they_came_about_they_are_the_same(
+    entries_a_commit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once; a group at a time; in small commits, with a crash (a new start) after each."""
+    ledger = random_ledger(3, groups=12)
+    at_once = ServedLog(ledger, tmp_path / "at_once")
+    at_once.index()
+    expected = list(at_once.indexer._store.dump())
+    at_once.indexer.rebuild()
+    at_once.index()
+    assert list(at_once.indexer._store.dump()) == expected
+    at_once.close()
+
+    growing = SmallLedger()
+    log = ServedLog(growing, tmp_path / "growing")
+    for group_end in [group.block_index + 1 for group in ledger.groups[1:]]:
+        growing.entries = ledger.entries[:group_end]
+        growing.groups = [group for group in ledger.groups if group.block_index < group_end]
+        log.publish()
+    assert list(log.indexer._store.dump()) == expected
+
+    monkeypatch.setattr(indexer_module, "MAX_COMMIT_ENTRIES", entries_a_commit)
+    steps = 0
+    more = True
+    rows: list[tuple[str, bytes, bytes]] = []
+    path = tmp_path / "restarted"
+    while more:
+        indexer = Indexer(path, log.reader)
+        more = indexer.step()
+        steps += 1
+        rows = list(indexer._store.dump())
+        indexer.stop()
+    assert rows == expected
+    assert steps == -(-ledger.size // max(entries_a_commit // 256 * 256 + (entries_a_commit % 256 > 0) * 256, 256))
+    log.close()
+
+
+def test_large_entries_are_scanned_in_pieces(tmp_path: Path) -> None:
+    """A bundle of more than 4 MiB, which the kernel does not scan at once."""
+    ledger = SmallLedger()
+    chain = ledger.register("a")
+    attributes = {f"{n:02}": "x" * 4_090 for n in range(15)}
+    big = [
+        statement.artifact(kind="dataset", digest=digest_text(str(n)), name="d", attributes=attributes)
+        for n in range(60)
+    ]
+    for _ in range(4):
+        ledger.predictions(chain, 3, b"\x01" * 32, [b"x", b"y"])
+        ledger.batch(chain, big)
+    ledger.predictions(chain, 60, b"\x01" * 32, [b"x", b"y"])
+    ledger.block()
+    assert ledger.size > 300
+    log = ServedLog(ledger, tmp_path)
+    log.index()
+    assert list(log.indexer.lookup.with_request_id(b"y", 0, ledger.size)) == request_ids(ledger)[b"y"]
+    key = digest_key(parse_digest(digest_text("59")))
+    assert len(list(log.indexer.lookup.indexes(Posting.ARTIFACT, key, 0, ledger.size))) == 4
+    log.close()
+
+
+class TestAnotherLog:
+    def test_ahead_of_the_log(self, log: ServedLog) -> None:
+        log.index()
+        expected = list(log.indexer._store.dump())
+        before = log.indexer.totals()
+        ahead = Position(before.size + 1, *before[1:])
+        log.indexer._store.commit(write(before, ahead))
+        log.index()
+        assert list(log.indexer._store.dump()) == expected
+
+    def test_same_size_other_entries(self, log: ServedLog, tmp_path: Path) -> None:
+        log.index()
+        expected = list(log.indexer._store.dump())
+        before = log.indexer.totals()
+        log.indexer._store.commit(write(before, before._replace(root=bytes(32), predictions=7)))
+        log.indexer.stop()
+        log.indexer = Indexer(tmp_path / "index", log.reader)
+        log.index()
+        assert list(log.indexer._store.dump()) == expected
+
+    def test_another_origin(self, log: ServedLog, tmp_path: Path) -> None:
+        log.index()
+        log.indexer.stop()
+        with pytest.raises(StoreError, match="holds the indexes"):
+            IndexStore.open(tmp_path / "index", origin="example.com/another", read_only=True)
+        other = IndexStore.open(tmp_path / "index", origin="example.com/another")
+        assert other.position() == EMPTY
+        assert [row for row in other.dump() if row[0] != "meta"] == []
+        other.close()
+        log.indexer = Indexer(tmp_path / "index", log.reader)
+        log.index()
+        assert log.indexer.totals().size == log.ledger.size
+
+
+def write(before: Position, after: Position) -> IndexWrite:
+    return IndexWrite(before, after, [], {}, [])
+
+
+def test_commit_on_another_position_is_refused(log: ServedLog) -> None:
+    log.index()
+    with pytest.raises(StoreError, match="not where this commit begins"):
+        log.indexer._store.commit(write(EMPTY, EMPTY))
+
+
+def test_read_only_process_reads_along(log: ServedLog, tmp_path: Path) -> None:
+    log.index()
+    log.indexer.stop()
+    reading = IndexStore.open(tmp_path / "index", origin=ORIGIN, read_only=True)
+    assert reading.position().size == log.ledger.size
+    reading.close()
+    log.indexer = Indexer(tmp_path / "index", log.reader)
+
+
+class TestThread:
+    """Faults are injected at the store; the thread must go on by itself."""
+
+    def wait_until(self, what: Callable[[], bool], seconds: float = 5.0) -> None:
+        until = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < until, "not in time"
+            time.sleep(0.005)
+
+    def test_follows_the_head(self, tmp_path: Path) -> None:
+        ledger = SmallLedger()
+        log = ServedLog(ledger, tmp_path)
+        log.indexer.start()
+        chain = ledger.register("a")
+        for _ in range(3):
+            ledger.predictions(chain, 300, b"\x01" * 32, [b"id"])
+            ledger.block()
+            log.publish(index=False)
+            log.indexer.notify()
+            assert log.indexer.lookup.wait_for(ledger.size, 5.0)
+        assert len(list(log.indexer.lookup.with_request_id(b"id", 0, ledger.size))) == 3
+        assert not log.indexer.lookup.wait_for(ledger.size + 1, 0.02)
+        log.close()
+
+    def test_error_is_visible_and_tried_again(self, log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = log.indexer._store
+        commit = store.commit
+        failures = iter([DiskFullError("no space left"), RuntimeError("anything")])
+
+        def failing(write: IndexWrite) -> None:
+            if (error := next(failures, None)) is not None:
+                raise error
+            commit(write)
+
+        monkeypatch.setattr(store, "commit", failing)
+        seen: list[str] = []
+        log.indexer.start()
+
+        def done() -> bool:
+            seen.append(log.indexer.status.error)
+            return log.indexer.status.indexed_size == log.ledger.size
+
+        self.wait_until(done)
+        assert {"no space left", "anything"} <= set(seen)
+        assert log.indexer.status.error == ""
+
+    def test_rebuild_while_running(self, log: ServedLog) -> None:
+        log.indexer.start()
+        self.wait_until(lambda: log.indexer.indexed_size == log.ledger.size)
+        expected = list(log.indexer._store.dump())
+        log.indexer.rebuild()
+        self.wait_until(lambda: not log.indexer._rebuild and log.indexer.totals().size == log.ledger.size)
+        assert list(log.indexer._store.dump()) == expected

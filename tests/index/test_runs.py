@@ -1,0 +1,125 @@
+"""Request-id runs: which ones there are follows from the number of bundles, and they find what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lineage_ledger.formats import packed
+from lineage_ledger.formats.prediction import encode_prediction
+from lineage_ledger_server.index.runs import RunBuilder
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, RunKey, run_width
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LEVELS = (0, 1, 2, 3)
+
+
+def bundle(*request_ids: bytes) -> bytes:
+    """Predictions with these request ids; fewer than 256 are enough, a run is over a range of indexes."""
+    return packed.pack(
+        encode_prediction(
+            binding_row=1,
+            input_commitment=bytes(32),
+            output_commitment=bytes(32),
+            start_time_unix_ns=1,
+            request_id=request_id,
+        )
+        for request_id in request_ids
+    )
+
+
+def prefix(request_id: bytes) -> bytes:
+    return hashlib.sha256(request_id).digest()[:10]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[IndexStore]:
+    opened = IndexStore.open(tmp_path / "index", origin="example.com/runs")
+    yield opened
+    opened.close()
+
+
+def expected_runs(bundles: int) -> list[RunKey]:
+    """The fewest aligned runs over that many bundles."""
+    runs, at = [], 0
+    for level in reversed(LEVELS):
+        while at + run_width(level) <= bundles * 256:
+            runs.append(RunKey(at, level))
+            at += run_width(level)
+    return runs
+
+
+def stored_runs(store: IndexStore) -> list[RunKey]:
+    return [RunKey(int.from_bytes(key[:8], "big"), key[8]) for table, key, _ in store.dump() if table == "runs"]
+
+
+@pytest.mark.parametrize("bundles_a_commit", [7, 1_000, 5_000])
+def test_levels_up_to_two_to_the_twenty(bundles_a_commit: int, store: IndexStore) -> None:
+    """4,400 bundles: one run of 2^20 indexes and what follows it; a hit in each bundle, and one id in all of them."""
+    bundles = 4_400
+    numbers = range(bundles)
+    position = EMPTY
+    for start in numbers[::bundles_a_commit]:
+        builder = RunBuilder(store.run)
+        stop = min(start + bundles_a_commit, bundles)
+        for number in range(start, stop):
+            builder.add_bundle(number * 256, [(number * 256, bundle(b"all", b"%d" % number))])
+        after = position._replace(size=stop * 256)
+        store.commit(IndexWrite(position, after, [], builder.runs, builder.merged))
+        position = after
+    assert stored_runs(store) == expected_runs(bundles)
+    size = bundles * 256
+    for number in (0, 15, 16, 4_095, 4_096, 4_097, bundles - 1):
+        assert store.find_rows(prefix(b"%d" % number), 0, size, 10) == [number * 256 + 1]
+        assert store.find_rows(prefix(b"%d" % number), number * 256 + 1, number * 256 + 2, 10) == [number * 256 + 1]
+        assert store.find_rows(prefix(b"%d" % number), number * 256 + 2, size, 10) == []
+        assert store.find_rows(prefix(b"%d" % number), 0, number * 256 + 1, 10) == []
+    everywhere = [number * 256 for number in numbers]
+    assert store.find_rows(prefix(b"all"), 0, size, 10**6) == everywhere
+    assert store.find_rows(prefix(b"all"), 5_000, 1_200_000, 10**6) == [i for i in everywhere if 5_000 <= i < 1_200_000]
+    assert store.find_rows(prefix(b"all"), 1_000_000, size, 3) == [i for i in everywhere if i >= 1_000_000][:3]
+    assert store.find_rows(prefix(b"none"), 0, size, 10) == []
+
+
+def test_no_request_ids_cost_nothing(store: IndexStore) -> None:
+    builder = RunBuilder(store.run)
+    for number in range(300):
+        builder.add_bundle(number * 256, [(number * 256, bundle(b"", b""))])
+    store.commit(IndexWrite(EMPTY, EMPTY._replace(size=300 * 256), [], builder.runs, builder.merged))
+    assert stored_runs(store) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([b"", b"a", b"b", b"c"]), max_size=6), min_size=1, max_size=40), st.data())
+def test_hits_of_any_ids(bundles: list[list[bytes]], data: st.DataObject) -> None:
+    builder = RunBuilder(lambda key: b"")
+    for number, request_ids in enumerate(bundles):
+        pieces = [
+            (number * 256, bundle(*request_ids[:3])),
+            (number * 256 + len(request_ids[:3]), bundle(*request_ids[3:])),
+        ]
+        builder.add_bundle(number * 256, pieces)
+    wanted = data.draw(st.sampled_from([b"a", b"b", b"z"]))
+    found = sorted(
+        (key.first_index >> 20 << 20) + int.from_bytes(rows[at + 10 : at + 13], "big")
+        for key, rows in builder.runs.items()
+        for at in range(0, len(rows), 13)
+        if rows[at : at + 10] == prefix(wanted)
+    )
+    assert found == [
+        number * 256 + place
+        for number, request_ids in enumerate(bundles)
+        for place, request_id in enumerate(request_ids)
+        if request_id == wanted
+    ]
+    for rows in builder.runs.values():
+        assert [rows[at : at + 13] for at in range(0, len(rows), 13)] == sorted(
+            rows[at : at + 13] for at in range(0, len(rows), 13)
+        )
