@@ -29,6 +29,8 @@ _PREFIX = struct.Struct(">QI")
 _CHECKSUM_BYTES = 32
 _READ_ATTEMPTS = 20
 _READ_PAUSE_S = 0.005
+# Not every system has it.
+_sync_data = getattr(os, "fdatasync", os.fsync)
 
 
 class Head(NamedTuple):
@@ -50,7 +52,7 @@ class Head(NamedTuple):
 class HeadRecord:
     """The head record at `path`: one process writes it, others may read it meanwhile.
 
-    The writer makes the file if it is not there: mode 0600, its blocks reserved, its folder synced. Raises StoreError
+    The writer makes the file if it is not there: mode 0600, full size, its folder synced. Raises StoreError
     if it cannot be opened, CorruptValueError if neither slot is whole.
     """
 
@@ -101,7 +103,7 @@ class HeadRecord:
         slot += hashlib.sha256(slot).digest()
         try:
             os.pwrite(self._descriptor, slot.ljust(_SLOT_BYTES, b"\0"), sequence % 2 * _SLOT_BYTES)
-            os.fdatasync(self._descriptor)
+            _sync_data(self._descriptor)
         except OSError as error:
             raise _store_error(error, f"cannot write the head record {self.path}") from error
         self._sequence, self._written = sequence, head
@@ -149,8 +151,8 @@ def _parse(slot: bytes) -> tuple[int, Head] | None:
 def _create(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        # With its blocks reserved, a full disk cannot stop a head from being recorded.
-        os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+        # With its blocks there from the start, a full disk does not stop a head from being recorded.
+        os.pwrite(descriptor, bytes(_FILE_BYTES), 0)
         os.fsync(descriptor)
     except BaseException:
         path.unlink()

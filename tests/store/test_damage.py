@@ -126,6 +126,20 @@ def test_flipped_bits_of_each_kind_of_value(stored: tuple[Path, LogBuilder], dam
             assert isinstance(error, CorruptError), error
 
 
+def test_every_bit_of_the_count_of_a_tail_row(stored: tuple[Path, LogBuilder], damage: Damage) -> None:
+    path, log = stored
+    head = log.head()
+    keys = [key for table, key, _ in rows_of(path) if table == "tail"]
+    for bit in range(16):
+        damage("tail", keys[bit % len(keys)], bit)
+        errors = read_all(path, log, head)
+        assert errors
+        assert all(isinstance(error, CorruptError) for error in errors)
+        with pytest.raises(CorruptError):
+            LogStore.open(path).close()
+        damage("tail", keys[bit % len(keys)], bit)
+
+
 def test_a_damaged_entry_is_named(stored: tuple[Path, LogBuilder], damage: Damage) -> None:
     path, log = stored
     place = 100

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,3 +220,21 @@ def test_offsets_of_packed_entries() -> None:
             span(data[:cut], 0, 4)
     with pytest.raises(ValueError, match="before entry 5"):
         span(data, 0, 5)
+
+
+@pytest.mark.long
+def test_opening_ten_million_entries_reads_the_right_edge_only(tmp_path: Path) -> None:
+    count = 1 << 14
+    entries = (104).to_bytes(2, "big") + b"e" * 104
+    group = LogBuilder().raw_group(1)
+    group = replace(group, packed=entries * count, leaf_hashes=leaf(entries[2:]) * count)
+    with closing(LogStore.open(tmp_path / "log")) as store:
+        while store.size < 10_000_000:
+            block_number = store.size // count + 1
+            store.append(replace(group, first_index=store.size, block_number=block_number))
+        size, root = store.size, store.root()
+    start = time.perf_counter()
+    with closing(LogStore.open(tmp_path / "log")) as store:
+        assert time.perf_counter() - start < 0.1
+        assert (store.size, store.root()) == (size, root)
+    shutil.rmtree(tmp_path / "log")

@@ -121,6 +121,8 @@ class LogSnapshot:
             except ValueError as error:
                 raise CorruptValueError(f"bundle {number} is damaged: {error}", index=number * WIDTH) from error
             tail_hashes = hashes[: width * HASH_SIZE]
+            if len(tail_hashes) < width * HASH_SIZE:
+                raise CorruptValueError(f"bundle {number} is damaged: hashes are missing", index=number * WIDTH)
         tiles = []
         level, count = 1, size >> 8
         while count:
