@@ -39,6 +39,7 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
 }
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {"aio": "client", "_kernel": "kernel", "_kernel_checks": "kernel", "_kernel_python": "kernel"}
+SERVER_ROOM_OF_MODULE = {"verified_rows": "log_reader", "verified_tree": "log_reader"}
 # Server: a room may import those before it.
 SERVER_ORDER = (
     "errors",
@@ -46,7 +47,6 @@ SERVER_ORDER = (
     "data_dir",
     "head",
     "store",
-    "verified_tree",
     "log_reader",
     "sequencer",
     "index",
@@ -106,6 +106,7 @@ def room_of(name: str) -> str:
     if package == CLIENT:
         first = CLIENT_ROOM_OF_MODULE.get(first, first)
         return first if first in CLIENT_ARROWS else ""
+    first = SERVER_ROOM_OF_MODULE.get(first, first)
     return first if first in SERVER_ORDER else ""
 
 
