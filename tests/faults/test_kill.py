@@ -1,5 +1,5 @@
-"""SIGKILL, of the ledger and of its emitters, at random times while they work: nothing acknowledged is missing, nothing is
-there twice, and each id leads to its own payload."""
+"""SIGKILL, of the ledger and of its emitters, at random times while they work: nothing acknowledged is missing,
+nothing is there twice, and each id leads to its own payload."""
 
 from __future__ import annotations
 

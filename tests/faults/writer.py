@@ -2,8 +2,8 @@
 
     writer.py SERVER VERIFIER_KEY KEY_FILE NOTES [SPOOL]
 
-Each prediction's input commitment is the hash of the process and a count, so it can be told from any other. NOTES gets a
-line `emitted ID COMMITMENT` for each prediction and `acknowledged COUNT` after each flush; on SIGTERM all is flushed,
+Each prediction's input commitment is the hash of the process and a count, so it can be told from any other. NOTES gets
+a line `emitted ID COMMITMENT` for each prediction and `acknowledged COUNT` after each flush; on SIGTERM all is flushed,
 then `done` is written.
 """
 
