@@ -12,11 +12,13 @@ from lineage_ledger.formats import statement
 from lineage_ledger.formats.digest import parse_digest
 from lineage_ledger.trace import digest_key
 from lineage_ledger.v1 import entry_pb2
-from lineage_ledger_server.errors import DiskFullError, StoreError
+from lineage_ledger_server.errors import CorruptValueError, DiskFullError, StoreError
 from lineage_ledger_server.index import indexer as indexer_module
 from lineage_ledger_server.index.indexer import Indexer
-from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting
+from lineage_ledger_server.index.lookup import LogStatements
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow
 from tests.index.served_log import ServedLog
+from tests.trace.graphs import demo
 from tests.trace.small_ledger import ORIGIN, SmallLedger, digest_text
 
 if TYPE_CHECKING:
@@ -256,6 +258,43 @@ def test_read_only_process_reads_along(log: ServedLog, tmp_path: Path) -> None:
     log.indexer = Indexer(tmp_path / "index", log.reader)
 
 
+def test_indexes_that_do_not_open_are_made_again(log: ServedLog, tmp_path: Path) -> None:
+    log.index()
+    expected = list(log.indexer._store.dump())
+    log.indexer.stop()
+    (tmp_path / "index" / "data.mdb").write_bytes(b"not LMDB at all" * 1_000)
+    log.indexer = Indexer(tmp_path / "index", log.reader)
+    log.index()
+    assert list(log.indexer._store.dump()) == expected
+
+
+def test_posting_that_its_entry_does_not_bear_out_is_not_believed(tmp_path: Path) -> None:
+    """As a flipped bit in the index would make it."""
+    it = demo(3)
+    log = ServedLog(it.ledger, tmp_path)
+    log.index()
+    source = LogStatements(log.reader, log.indexer.lookup, it.ledger.size)
+    digest = parse_digest(digest_text("never logged"))
+    assert source.artifact_index(digest) is None
+    before = log.indexer.totals()
+    rows = [
+        PostingRow(Posting.ARTIFACT, digest_key(digest), it.statements["model"]),
+        PostingRow(Posting.GENERATED, digest_key(digest), it.statements["train"]),
+        PostingRow(Posting.ATTESTED, digest_key(digest), it.statements["attestation"]),
+        PostingRow(Posting.STATEMENT, bytes(32), it.statements["deployment"]),
+    ]
+    log.indexer._store.commit(IndexWrite(before, before, rows, {}, []))
+    with pytest.raises(CorruptValueError, match="ARTIFACT"):
+        source.artifact_index(digest)
+    with pytest.raises(CorruptValueError, match="GENERATED"):
+        list(source.generating_runs(digest))
+    with pytest.raises(CorruptValueError, match="ATTESTED"):
+        list(source.attestations(digest))
+    with pytest.raises(CorruptValueError, match="STATEMENT"):
+        source.statement_index(bytes(32))
+    log.close()
+
+
 class TestThread:
     """Faults are injected at the store; the thread must go on by itself."""
 
@@ -274,7 +313,6 @@ class TestThread:
             ledger.predictions(chain, 300, b"\x01" * 32, [b"id"])
             ledger.block()
             log.publish(index=False)
-            log.indexer.notify()
             assert log.indexer.lookup.wait_for(ledger.size, 5.0)
         assert len(list(log.indexer.lookup.with_request_id(b"id", 0, ledger.size))) == 3
         assert not log.indexer.lookup.wait_for(ledger.size + 1, 0.02)

@@ -265,6 +265,25 @@ class TestFind:
         request = entries_pb2.FindPredictionsRequest(from_time_unix_ns=1)
         assert all_pages(served.stubs, request) == naive_find(served.ledger, request)
 
+    def test_empty_batches_cost_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A producer whose seals are mostly heartbeats does not make a page endless."""
+        monkeypatch.setattr(find, "MAX_SCANNED", 20)
+        ledger = SmallLedger()
+        chain = ledger.register("a")
+        for count in (0, 3, *[0] * 50, 2):
+            ledger.predictions(chain, count, b"\x01" * 32)
+        ledger.block()
+        log = ServedLog(ledger, tmp_path)
+        log.index()
+        server, channel, stubs = serve(log)
+        request = entries_pb2.FindPredictionsRequest(public_key=chain.key.public_key)
+        page = stubs.entries.FindPredictions(request)
+        assert (len(page.predictions), page.next_page_token != "") == (3, True)
+        assert all_pages(stubs, request) == naive_find(ledger, request)
+        channel.close()
+        server.stop(None).wait()
+        log.close()
+
     def test_index_behind_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(entries_module, "INDEX_WAIT_S", 0.02)
         ledger = SmallLedger()

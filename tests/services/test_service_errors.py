@@ -49,8 +49,8 @@ def served() -> Iterator[tuple[Raising, entries_pb2_grpc.EntryServiceStub]]:
 
 
 def details_of(call: grpc.RpcError) -> tuple[errors_pb2.Status, list[errors_pb2.ErrorInfo]]:
-    (details,) = (value for key, value in call.trailing_metadata() if key == DETAILS_KEY)
-    status = errors_pb2.Status.FromString(details)
+    metadata: Any = call.trailing_metadata()
+    status = errors_pb2.Status.FromString(dict(metadata)[DETAILS_KEY])
     assert all(detail.type_url == ERROR_INFO_TYPE_URL for detail in status.details)
     return status, [errors_pb2.ErrorInfo.FromString(detail.value) for detail in status.details]
 

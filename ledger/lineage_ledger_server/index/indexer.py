@@ -15,6 +15,7 @@ import structlog
 from lineage_ledger import kernel
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES
+from lineage_ledger_server.errors import DiskFullError, StoreError
 from lineage_ledger_server.index.lookup import Lookup, origin_of
 from lineage_ledger_server.index.pieces import split_pieces
 from lineage_ledger_server.index.rows import Tally
@@ -30,8 +31,10 @@ BUNDLE: Final = 256
 # What one commit may hold: enough that its sync is nothing beside it, little enough that memory stays small.
 MAX_COMMIT_ENTRIES: Final = 1 << 18
 MAX_COMMIT_BYTES: Final = 64 << 20
+# How often the head is looked at; also how rarely commits follow each other while the log grows: each syncs the disk.
 POLL_S: Final = 0.05
 MAX_RETRY_S: Final = 5.0
+LMDB_FILES: Final = ("data.mdb", "lock.mdb")
 
 _log = structlog.get_logger(__name__)
 
@@ -47,12 +50,12 @@ class IndexerStatus:
 class Indexer:
     """Follows `reader`'s head in a thread of its own, the only one that writes to the indexes in the folder `path`.
 
-    Raises StoreError if they cannot be opened; indexes of another ledger or format are made anew.
+    Indexes that cannot be opened, or are of another ledger or format, are made anew. Raises StoreError if that fails.
     """
 
     def __init__(self, path: Path, reader: LogReader) -> None:
         self._reader = reader
-        self._store = IndexStore.open(path, origin=origin_of(reader))
+        self._store = _open_or_make_anew(path, origin_of(reader))
         self.lookup = Lookup(reader, self._store)
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -92,10 +95,6 @@ class Indexer:
             self._thread.join()
         self._store.close()
 
-    def notify(self) -> None:
-        """The head has moved. Costs nothing; without it the indexer looks every POLL_S."""
-        self._wake.set()
-
     def rebuild(self) -> None:
         """Throw the indexes away and make them again from the log, in the thread, from now on."""
         self._rebuild = True
@@ -119,8 +118,8 @@ class Indexer:
     def step(self) -> bool:
         """Index the next stretch, one commit; False if there is nothing to do. For the thread, or in its place."""
         if self._rebuild:
-            self._rebuild = False
             self._store.clear()
+            self._rebuild = False
         before = self._store.position()
         size = self._reader.head().size
         if not self._is_of_this_log(before, size):
@@ -168,6 +167,19 @@ class Indexer:
             before.statements + tally.statements,
         )
         return IndexWrite(before, after, tally.postings, builder.runs, builder.merged)
+
+
+def _open_or_make_anew(path: Path, origin: str) -> IndexStore:
+    """Nothing here is worth more than its making: indexes that do not open must not keep the ledger from serving."""
+    try:
+        return IndexStore.open(path, origin=origin)
+    except DiskFullError:
+        raise
+    except StoreError as error:
+        _log.warning("the indexes cannot be opened; made again", path=str(path), error=str(error))
+        for name in LMDB_FILES:
+            (path / name).unlink(missing_ok=True)
+        return IndexStore.open(path, origin=origin)
 
 
 def _add_piece(tally: Tally, first_index: int, packed: bytes, position: int) -> None:

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from lineage_ledger.formats import merkle
 from lineage_ledger.formats import packed as packed_format
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note
 from lineage_ledger.formats.strict import parse_entry
 from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import entry_pb2
-from lineage_ledger_server.errors import NotFoundError
-from lineage_ledger_server.store.index_store import PREFIX_BYTES, IndexStore, Position, Posting
+from lineage_ledger_server.errors import CorruptValueError, NotFoundError
+from lineage_ledger_server.index.rows import Tally
+from lineage_ledger_server.store.index_store import PREFIX_BYTES, IndexStore, Position, Posting, PostingRow
 
 if TYPE_CHECKING:
     from lineage_ledger_server.log_reader import LogReader
@@ -130,16 +132,35 @@ class LogStatements:
         return sealed
 
     def statement_index(self, leaf_hash: bytes) -> int | None:
-        return self._lookup.first(Posting.STATEMENT, leaf_hash, self._size)
+        return self._first(Posting.STATEMENT, leaf_hash)
 
     def artifact_index(self, digest: entry_pb2.Digest) -> int | None:
-        return self._lookup.first(Posting.ARTIFACT, digest_key(digest), self._size)
+        return self._first(Posting.ARTIFACT, digest_key(digest))
 
     def generating_runs(self, digest: entry_pb2.Digest) -> Iterator[int]:
-        return self._lookup.indexes(Posting.GENERATED, digest_key(digest), 0, self._size)
+        return self._all(Posting.GENERATED, digest_key(digest))
 
     def attestations(self, digest: entry_pb2.Digest) -> Iterator[int]:
-        return self._lookup.indexes(Posting.ATTESTED, digest_key(digest), 0, self._size)
+        return self._all(Posting.ATTESTED, digest_key(digest))
+
+    def _first(self, kind: Posting, subject: bytes) -> int | None:
+        index = self._lookup.first(kind, subject, self._size)
+        return None if index is None else self._checked(index, kind, subject)
+
+    def _all(self, kind: Posting, subject: bytes) -> Iterator[int]:
+        return (self._checked(index, kind, subject) for index in self._lookup.indexes(kind, subject, 0, self._size))
+
+    def _checked(self, index: int, kind: Posting, subject: bytes) -> int:
+        """An index that the entry there bears out: what LMDB gives back may have been changed on the disk."""
+        entry = self.sealed_entry(index).entry
+        tally = Tally()
+        tally.add(index, entry, merkle.leaf_hash(entry))
+        if PostingRow(kind, subject, index) not in tally.postings:
+            raise CorruptValueError(
+                f"the indexes say {kind.name} of entry {index}, which the entry does not; have them made again",
+                index=index,
+            )
+        return index
 
     def producer_name(self, public_key: bytes) -> str:
         """The name under which a key was registered."""

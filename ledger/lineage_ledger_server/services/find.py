@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lineage_ledger_server.log_reader import LogReader
 
 MAX_SCANNED = 65_536
-"""Entries looked at for one page; then the page is given out as it is, with a token to go on."""
+"""Entries and batches looked at for one page; then it is given out as it is, with a token to go on."""
+ASK_EVERY = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,14 @@ class PredictionSearch:
             first, until = self._reader.blocks_between(criteria.from_time_unix_ns, criteria.until_time_unix_ns)
             start, end = max(start, first), min(end, until)
         found: list[SealedEntry] = []
-        scanned = 0
-        for first_index, last_index in self._ranges(criteria, start, end):
-            for candidate in self._predictions(first_index, last_index):
+        budget = _Budget(may_go_on)
+        for first_index, end_index in self._ranges(criteria, start, end):
+            if not budget.spend():
+                return Page(found, first_index, searched_size)
+            for candidate in self._predictions(first_index, end_index):
                 index = candidate if isinstance(candidate, int) else candidate.index
-                if len(found) == size or scanned == MAX_SCANNED or (scanned % 256 == 255 and not may_go_on()):
+                if len(found) == size or not budget.spend():
                     return Page(found, index, searched_size)
-                scanned += 1
                 if not isinstance(candidate, int) and _matches(candidate, criteria):
                     found.append(candidate)
         return Page(found, None, searched_size)
@@ -106,6 +108,19 @@ class PredictionSearch:
                     row, seal = self._reader.seal_of(index)
                     seal_index = row.seal_index
                 yield SealedEntry(index, entry, seal_index, seal)
+
+
+class _Budget:
+    """What one page may still cost, in entries and batches looked at."""
+
+    def __init__(self, may_go_on: Callable[[], bool]) -> None:
+        self._left = MAX_SCANNED
+        self._may_go_on = may_go_on
+
+    def spend(self) -> bool:
+        """Whether one more may be looked at. Never a no at once, so every page gets on."""
+        self._left -= 1
+        return self._left >= 0 and (self._left % ASK_EVERY != 0 or self._may_go_on())
 
 
 def _matches(candidate: SealedEntry, criteria: Criteria) -> bool:

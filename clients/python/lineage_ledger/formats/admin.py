@@ -62,7 +62,7 @@ def check_producer_entry(entry: entry_pb2.Entry, origin: str, admin_public_keys:
 
 
 def prove_possession(origin: str, key: keys.SigningKey) -> bytes:
-    """A producer's signature, 64 bytes, that it has `key`: what an admin needs besides the public key to register it."""
+    """A producer's signature, 64 bytes, that it has `key`: what an admin needs to register it, with the public key."""
     return key.sign(signed_bytes(POSSESSION_CONTEXT, origin, key.public_key))
 
 
