@@ -39,7 +39,13 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
 }
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {"aio": "client", "_kernel": "kernel", "_kernel_checks": "kernel", "_kernel_python": "kernel"}
-SERVER_ROOM_OF_MODULE = {"verified_rows": "log_reader", "verified_tree": "log_reader"}
+SERVER_ROOM_OF_MODULE = {
+    "verified_rows": "log_reader",
+    "verified_tree": "log_reader",
+    "audit_data": "audit_source",
+    "audit_index": "audit_source",
+    "audit_rows": "audit_source",
+}
 # Server: a room may import those before it.
 SERVER_ORDER = (
     "errors",
