@@ -30,7 +30,7 @@ class WhenFull(StrEnum):
 class Policy:
     """An emitter's bounds. Raises `SettingsError` where they contradict each other."""
 
-    when_full: WhenFull = WhenFull.DROP
+    when_full: WhenFull | str = WhenFull.DROP
     fail_closed: bool = False
     """Raise into the prediction when it cannot be recorded; otherwise nothing ever does, but `RAISE` above."""
     max_pending_entries: int = 65_536
@@ -52,6 +52,10 @@ class Policy:
     backoff: Backoff = Backoff()
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "when_full", WhenFull(self.when_full))  # A plain string is welcome too.
+        except ValueError:
+            raise SettingsError(f"when_full must be one of {', '.join(WhenFull)}, not {self.when_full!r}") from None
         _within("max_pending_entries", self.max_pending_entries, 16, 1 << 24)
         _within("max_unacknowledged_bytes", self.max_unacknowledged_bytes, _MIN_BATCH_BYTES, 1 << 40)
         _within("max_batch_entries", self.max_batch_entries, 1, MAX_BATCH_ENTRIES)

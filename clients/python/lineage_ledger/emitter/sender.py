@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
 from lineage_ledger.emitter.sealer import SealedBatch
 from lineage_ledger.emitter.window import Window
@@ -115,23 +116,20 @@ class Sender:
         self._is_quiet = False
 
     def _run(self, stopping: threading.Event) -> None:
-        from lineage_ledger.rpc.connection import Connection  # Late: importing grpc takes 0.1 s, and may never be needed.
-
         failures = 0
         while not stopping.is_set():
+            before = self._window.acknowledged
             try:
-                with Connection(self._endpoint) as connection:
-                    while not stopping.is_set():
-                        if self._window.wait_for_batches(_IDLE_STREAM_S, stopping.is_set):
-                            before = self._window.acknowledged
-                            try:
+                connection = forking.connect(self._endpoint, stopping.is_set)
+                if connection is not None:
+                    with connection:
+                        while not stopping.is_set():
+                            if self._window.wait_for_batches(_IDLE_STREAM_S, stopping.is_set):
                                 self._converse(connection, stopping)
-                            finally:
-                                failures = 0 if self._window.acknowledged != before else failures
             except Exception as error:  # Whatever it was, batches wait and must be tried again.
                 if stopping.is_set():
                     return
-                failures += 1
+                failures = 1 if self._window.acknowledged != before else failures + 1
                 self._outcomes.failed(error)
                 stopping.wait(self._backoff.delay_s(failures, refused=self._judge(error)))
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-import grpc
 from google.protobuf.message import Message
 
-from lineage_ledger.rpc.channels import call_metadata, open_channel
+from lineage_ledger.rpc.channels import call_metadata, grpc, open_channel
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.rpc.status import rpc_error

@@ -1,0 +1,237 @@
+"""The synchronous client: asks a ledger's server, and believes nothing that it did not prove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from lineage_ledger.formats import admin
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.rpc import methods
+from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.rpc.operations import (
+    InclusionProof,
+    LoggedEntry,
+    LoggedPrediction,
+    Operations,
+    Steps,
+    ask,
+    subject_of,
+)
+from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
+
+if TYPE_CHECKING:
+    from lineage_ledger.rpc.connection import Connection
+
+T = TypeVar("T")
+
+_PRODUCERS_PAGE = 1_000
+
+
+class Client:
+    """A ledger as seen through its server. `ledger` is its verifier key, which every answer is held against.
+
+    Every method may raise `RpcError`, when the server refuses or cannot be reached, and `VerificationError`, when what
+    it answered does not prove what was asked.
+    """
+
+    def __init__(self, target: str | Endpoint, *, ledger: str) -> None:
+        """Makes no connection yet. Raises `SettingsError` or `MalformedError`."""
+        self.endpoint = target if isinstance(target, Endpoint) else Endpoint(target)
+        self._operations = Operations(Verifier.parse(ledger))
+        self._connection: Connection | None = None
+
+    @property
+    def origin(self) -> str:
+        """The ledger's name."""
+        return self._operations.verifier.name
+
+    def ledger_information(self) -> append_pb2.GetLedgerResponse:
+        """Version and limits, as the server says; nothing of it is proven."""
+        return self._run(ask(methods.GET_LEDGER, append_pb2.GetLedgerRequest()))
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint, consistent with every other that this client has seen."""
+        return self._run(self._operations.checkpoint())
+
+    def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None = None) -> tuple[bytes, ...]:
+        """That the tree of `newer` (the newest if None) goes on from that of `older`; hashes of RFC 6962, 2.1.2."""
+        return self._run(self._operations.consistency_proof(older, newer))
+
+    def inclusion_proof(self, index: int) -> InclusionProof:
+        """That some leaf is at `index`."""
+        return self._run(self._operations.inclusion_proof(index))
+
+    def get_entry(self, index: int) -> LoggedEntry:
+        """The entry at `index`."""
+        return self._run(self._operations.entry(index))
+
+    def stream_entries(self, start: int = 0, end: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Entries [start, end), or to the end of the tree: first index and packed entries, some at a time, in order."""
+        request = entries_pb2.StreamEntriesRequest(start=start, end=end)
+        expected = start
+        stream = self._connected().stream(methods.STREAM_ENTRIES, request)
+        try:
+            for response in stream:
+                check_place(expected, response)
+                yield response.first_index, self._run(self._operations.packed(response.first_index, response.packed))
+                expected = response.first_index + response.count
+        finally:
+            stream.cancel()
+        check_end(expected, end)
+
+    def get_prediction(self, prediction_id: PredictionId | str) -> LoggedPrediction:
+        """The prediction with that id."""
+        return self._run(self._operations.prediction(parsed(prediction_id)))
+
+    def find_predictions(
+        self,
+        *,
+        request_id: bytes = b"",
+        from_time_unix_ns: int = 0,
+        until_time_unix_ns: int = 0,
+        public_key: bytes = b"",
+        deployment_hash: bytes = b"",
+    ) -> Iterator[LoggedPrediction]:
+        """Predictions for which all criteria that are given hold, oldest first. That none is missing is not proven."""
+        criteria = entries_pb2.FindPredictionsRequest(
+            request_id=request_id,
+            from_time_unix_ns=from_time_unix_ns,
+            until_time_unix_ns=until_time_unix_ns,
+            public_key=public_key,
+            deployment_hash=deployment_hash,
+        )
+        while True:
+            page = self._run(self._operations.find(criteria))
+            yield from page.items
+            if not page.next_page_token:
+                return
+            criteria.page_token = page.next_page_token
+
+    def receipt(self, subject: PredictionId | str | int) -> bytes:
+        """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified."""
+        return self._run(self._operations.receipt(subject if isinstance(subject, int) else parsed(subject)))
+
+    def trace(self, subject: PredictionId | int | bytes) -> Iterator[trace_pb2.TraceNode]:
+        """All that a prediction (id), entry (index) or artifact (SHA-256) came from, breadth first.
+
+        Every node's entry is proven; that no run or attestation is missing is not.
+        """
+        request = subject_of(subject)
+        while True:
+            page = self._run(self._operations.trace(request))
+            yield from page.items
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    # -- administration --------------------------------------------------------------------------------------
+
+    def producers_add(
+        self, public_key: bytes, name: str, *, possession_signature: bytes, admin_key: SigningKey
+    ) -> int:
+        """Register a producer's key; returns the index of the registration."""
+        entry = admin.build_registration(
+            self.origin,
+            public_key=public_key,
+            name=name,
+            possession_signature=possession_signature,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        request = admin_pb2.RegisterProducerRequest(entry=entry)
+        return self._run(ask(methods.REGISTER_PRODUCER, request)).index
+
+    def producers_retire(self, public_key: bytes, last_block: int, *, admin_key: SigningKey) -> int:
+        """Retire a key: it opens no chain, its open ones go on up to block `last_block`."""
+        entry = admin.build_retirement(
+            self.origin,
+            public_key=public_key,
+            last_block=last_block,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        return self._run(ask(methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest(entry=entry))).index
+
+    def producers_compromise(self, public_key: bytes, suspect_since_unix_ns: int, *, admin_key: SigningKey) -> int:
+        """Declare a key compromised: nothing that it signed is taken any more."""
+        entry = admin.build_compromise(
+            self.origin,
+            public_key=public_key,
+            suspect_since_unix_ns=suspect_since_unix_ns,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        return self._run(ask(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))).index
+
+    def producers_list(self) -> Iterator[admin_pb2.Producer]:
+        """All producers, as the server says."""
+        request = admin_pb2.ListProducersRequest(page_size=_PRODUCERS_PAGE)
+        while True:
+            response = self._run(ask(methods.LIST_PRODUCERS, request))
+            yield from response.producers
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    def statistics(self) -> admin_pb2.GetStatisticsResponse:
+        """How the server is doing, as it says."""
+        return self._run(ask(methods.GET_STATISTICS, admin_pb2.GetStatisticsRequest()))
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            from lineage_ledger.rpc.connection import Connection  # Late: it imports grpc, which takes 0.1 s.
+
+            self._connection = Connection(self.endpoint)
+        return self._connection
+
+    def _run(self, steps: Steps[T]) -> T:
+        connection = self._connected()
+        response: Any = None
+        while True:
+            try:
+                call = steps.send(response)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            response = connection.call(call.method, call.request)
+
+
+def parsed(prediction_id: PredictionId | str) -> PredictionId:
+    """The id, whichever way it was given. Raises `MalformedError`."""
+    return PredictionId.parse(prediction_id) if isinstance(prediction_id, str) else prediction_id
+
+
+def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:
+    """Raises `VerificationError` if a stream's part does not go on where the one before ended."""
+    from lineage_ledger.errors import VerificationError
+
+    if response.first_index != expected:
+        raise VerificationError(f"the server's stream goes on at {response.first_index} where {expected} was next")
+
+
+def check_end(reached: int, end: int) -> None:
+    """Raises `VerificationError` if a stream stopped early."""
+    from lineage_ledger.errors import VerificationError
+
+    if end and reached != end:
+        raise VerificationError(f"the server's stream stopped at {reached}, before {end}")

@@ -1,0 +1,128 @@
+"""An emitter's settings, from a TOML file and from LINEAGE_… variables, which come first.
+
+    LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
+    LINEAGE_SPOOL                                              folder
+    LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN
+    LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
+    LINEAGE_SETTINGS                                           path of the TOML file, which has the same names in lower
+                                                               case and without the prefix
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lineage_ledger.emitter.policy import Policy
+from lineage_ledger.errors import SettingsError
+from lineage_ledger.rpc.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from lineage_ledger.emitter.emitter import Emitter
+
+_PREFIX: Final = "LINEAGE_"
+_REQUIRED: Final = ("server", "verifier_key", "key_file")
+_OPTIONAL: Final = ("spool", "ca_file", "certificate_file", "client_key_file", "token")
+_POLICY: Final[Mapping[str, Any]] = {
+    item.name: item.default for item in dataclasses.fields(Policy) if item.name != "backoff"
+}
+_MAX_FILE_BYTES: Final = 1024 * 1024
+_TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class EmitterSettings:
+    """All that an emitter is made of. Secrets are not shown."""
+
+    endpoint: Endpoint
+    verifier_key: str
+    key_file: Path
+    spool: Path | None = None
+    policy: Policy = field(default_factory=Policy)
+
+    @classmethod
+    def read(cls, path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> EmitterSettings:
+        """Settings of the process. Raises `SettingsError`, which names the variable or the file's setting."""
+        variables = os.environ if environment is None else environment
+        path = path or variables.get(_PREFIX + "SETTINGS")
+        values = _read_file(Path(path)) if path else {}
+        sources = dict.fromkeys(values, str(path))
+        for name in (*_REQUIRED, *_OPTIONAL, *_POLICY):
+            if variable := variables.get(_PREFIX + name.upper()):
+                values[name] = variable
+                sources[name] = _PREFIX + name.upper()
+        for name in _REQUIRED:
+            if not values.get(name):
+                raise SettingsError(f"{name} is not set: set {_PREFIX}{name.upper()}, or {name} in the settings file")
+        texts = {name: _text(name, values[name], sources[name]) for name in (*_REQUIRED, *_OPTIONAL) if name in values}
+        options = {name: _typed(name, values[name], sources[name]) for name in _POLICY if name in values}
+        paths = {name: Path(text) for name, text in texts.items()}
+        return cls(
+            Endpoint(
+                texts["server"],
+                ca_file=paths.get("ca_file"),
+                certificate_file=paths.get("certificate_file"),
+                key_file=paths.get("client_key_file"),
+                token=texts.get("token"),
+            ),
+            texts["verifier_key"],
+            paths["key_file"],
+            paths.get("spool"),
+            Policy(**options),
+        )
+
+    def emitter(self) -> Emitter:
+        """The emitter that they describe."""
+        from lineage_ledger.emitter.emitter import Emitter
+
+        return Emitter(
+            self.endpoint, ledger=self.verifier_key, key=self.key_file, spool=self.spool, policy=self.policy
+        )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise SettingsError(f"{path} has more than {_MAX_FILE_BYTES:,} bytes; is it a settings file?")
+        values = tomllib.loads(content.decode())
+    except OSError as error:
+        raise SettingsError(f"cannot read settings from {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    known = (*_REQUIRED, *_OPTIONAL, *_POLICY)
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{path}: there is no setting {name!r}; there are {', '.join(known)}")
+    return values
+
+
+def _text(name: str, value: object, source: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{source}: {name} must be text")
+    return value
+
+
+def _typed(name: str, value: object, source: str) -> object:
+    """The value in the type that the policy's field has."""
+    default = _POLICY[name]
+    if isinstance(default, bool):
+        if isinstance(value, str):
+            value = _TRUTHS.get(value.lower())
+        if not isinstance(value, bool):
+            raise SettingsError(f"{source}: {name} must be true or false")
+        return value
+    if isinstance(default, str):
+        return _text(name, value, source)
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return type(default)(value)  # type: ignore[call-overload]  # int or float, of a text or number
+    except (ValueError, TypeError):
+        raise SettingsError(f"{source}: {name} must be a number, not {value!r}") from None

@@ -1,0 +1,287 @@
+"""What a client asks and how it checks the answers, without saying how a call is made.
+
+Each operation is a generator: it yields calls and is sent their responses, so the synchronous client and the one for
+asyncio run the same code. Everything that a server says is proven before it is returned: entries by inclusion under a
+checkpoint of the pinned key, checkpoints by consistency with the newest one seen, predictions by their seal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from lineage_ledger import kernel
+from lineage_ledger.errors import MalformedEntryError, ProofError, VerificationError
+from lineage_ledger.formats import merkle, seal, strict
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.formats.tlog_proof import TlogProof
+from lineage_ledger.receipts import verify_receipt
+from lineage_ledger.rpc import methods
+from lineage_ledger.rpc.methods import Method
+from lineage_ledger.trace import SealedEntry
+from lineage_ledger.v1 import entries_pb2, entry_pb2, proofs_pb2, trace_pb2
+
+_KEPT_SEALS: Final = 1_024
+
+T = TypeVar("T")
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class Call(NamedTuple):
+    """One call to be made."""
+
+    method: Method[Any, Any]
+    request: Message
+
+
+Steps: TypeAlias = Generator[Call, Any, T]
+
+
+def ask(method: Method[Request, Response], request: Request) -> Steps[Response]:
+    """Make one call and return its response."""
+    response: Response = yield Call(method, request)
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """Proven: the leaf with this hash is at `index` under `checkpoint`."""
+
+    index: int
+    leaf_hash: bytes
+    hashes: tuple[bytes, ...]
+    """From leaf to root."""
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """Proven: these bytes are the entry at `index` under `checkpoint`."""
+
+    index: int
+    data: bytes
+    checkpoint: Checkpoint
+
+    @property
+    def entry(self) -> entry_pb2.Entry:
+        """The entry taken apart. Raises `MalformedEntryError`."""
+        return strict.parse_entry(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`."""
+
+    prediction_id: PredictionId
+    index: int
+    prediction: entry_pb2.Prediction
+    seal_index: int
+    public_key: bytes
+    """The producer's; 32 bytes."""
+    deployment_hash: bytes
+    """Leaf hash of the deployment's entry; 32 bytes."""
+
+
+class Page(NamedTuple):
+    """Some items, and the token of the page after them; empty: there is none."""
+
+    items: Sequence[Any]
+    next_page_token: str
+
+
+class Operations:
+    """The operations on one ledger; remembers its newest checkpoint, which every other one must agree with."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.verifier = verifier
+        self.newest: Checkpoint | None = None
+        self._seals: dict[int, seal.ParsedSeal] = {}
+
+    def checkpoint(self) -> Steps[Checkpoint]:
+        response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest())
+        return (yield from self._agreed(response.checkpoint))
+
+    def _agreed(self, signed: bytes) -> Steps[Checkpoint]:
+        """A checkpoint that is signed by the pinned key and of the same history as the newest one seen."""
+        checkpoint = Checkpoint.open(signed, self.verifier)
+        newest = self.newest
+        if newest is not None and checkpoint != newest:
+            older, newer = sorted((newest, checkpoint), key=lambda known: known.size)
+            if older.size:
+                yield from self._consistent(older, newer)
+        if newest is None or checkpoint.size > newest.size:
+            self.newest = checkpoint
+        return checkpoint
+
+    def _consistent(self, older: Checkpoint, newer: Checkpoint) -> Steps[tuple[bytes, ...]]:
+        if older.size == newer.size:
+            hashes: tuple[bytes, ...] = ()
+        else:
+            request = proofs_pb2.GetConsistencyProofRequest(old_size=older.size, new_size=newer.size)
+            response = yield from ask(methods.GET_CONSISTENCY_PROOF, request)
+            hashes = tuple(response.hashes)
+        merkle.verify_consistency(older.size, older.root, newer.size, newer.root, hashes)
+        return hashes
+
+    def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None) -> Steps[tuple[bytes, ...]]:
+        return (yield from self._consistent(older, newer or (yield from self.checkpoint())))
+
+    def inclusion_proof(self, index: int) -> Steps[InclusionProof]:
+        response = yield from ask(methods.GET_INCLUSION_PROOF, proofs_pb2.GetInclusionProofRequest(index=index))
+        checkpoint = yield from self._agreed(response.checkpoint)
+        hashes = tuple(response.hashes)
+        merkle.verify_inclusion(response.leaf_hash, index, checkpoint.size, hashes, checkpoint.root)
+        return InclusionProof(index, response.leaf_hash, hashes, checkpoint)
+
+    def entry(self, index: int) -> Steps[LoggedEntry]:
+        response = yield from ask(methods.GET_ENTRY, entries_pb2.GetEntryRequest(index=index))
+        return (yield from self.proven(index, response.entry))
+
+    def proven(self, index: int, data: bytes) -> Steps[LoggedEntry]:
+        """What the server said is at `index`, once it has proven it."""
+        proof = yield from self.inclusion_proof(index)
+        if merkle.leaf_hash(data) != proof.leaf_hash:
+            raise ProofError(f"the server gave bytes for index {index} that are not what its tree holds there")
+        return LoggedEntry(index, data, proof.checkpoint)
+
+    def packed(self, first_index: int, packed: bytes) -> Steps[bytes]:
+        """Packed entries from `first_index` on, once the server has proven all of them: two proofs span the range."""
+        hashes = kernel.leaf_hashes(packed)
+        leaves = {
+            first_index + place: hashes[place * 32 : (place + 1) * 32] for place in range(len(hashes) // merkle.HASH_SIZE)
+        }
+        if leaves:
+            last = yield from self.inclusion_proof(max(leaves))
+            first = yield from self.inclusion_proof(first_index) if len(leaves) > 1 else _returned(last)
+            if first.checkpoint != last.checkpoint:
+                return (yield from self.packed(first_index, packed))
+            size = last.checkpoint.size
+            outside = (*reversed(_siblings(first, left=True)), *_siblings(last, left=False))
+            if merkle.multiproof_root(leaves, size, outside) != last.checkpoint.root:
+                raise ProofError(f"the entries from index {first_index} on are not what the server's tree holds there")
+        return packed
+
+    # -- predictions -----------------------------------------------------------------------------------------
+
+    def prediction(self, prediction_id: PredictionId) -> Steps[LoggedPrediction]:
+        request = entries_pb2.GetPredictionRequest(prediction_id=str(prediction_id))
+        response = yield from ask(methods.GET_PREDICTION, request)
+        found = yield from self._proven_prediction(response.prediction)
+        if found.prediction_id != prediction_id:
+            raise VerificationError(f"the server gave the prediction {found.prediction_id} for {prediction_id}")
+        return found
+
+    def find(self, criteria: entries_pb2.FindPredictionsRequest) -> Steps[Page]:
+        response = yield from ask(methods.FIND_PREDICTIONS, criteria)
+        found = []
+        for said in response.predictions:
+            prediction = yield from self._proven_prediction(said)
+            _check_criteria(criteria, prediction)
+            found.append(prediction)
+        return Page(found, response.next_page_token)
+
+    def _proven_prediction(self, said: entries_pb2.LoggedPrediction) -> Steps[LoggedPrediction]:
+        logged = yield from self.proven(said.index, said.entry)
+        closing = yield from self._seal(said.seal_index)
+        sealed = SealedEntry(said.index, said.entry, said.seal_index, closing)
+        if not 0 <= sealed.place < closing.body.count or logged.entry.WhichOneof("kind") != "prediction":
+            raise VerificationError(f"the seal at {said.seal_index} closes no prediction at index {said.index}")
+        prediction = logged.entry.prediction
+        found = LoggedPrediction(
+            sealed.prediction_id(prediction),
+            said.index,
+            prediction,
+            said.seal_index,
+            closing.body.public_key,
+            sealed.deployment_hash(prediction),
+        )
+        told = (said.prediction_id, said.public_key, said.deployment_hash)
+        if told != (str(found.prediction_id), found.public_key, found.deployment_hash):
+            raise VerificationError(f"what the server said of the prediction at {said.index} contradicts its seal")
+        return found
+
+    def _seal(self, index: int) -> Steps[seal.ParsedSeal]:
+        known = self._seals.get(index)
+        if known is None:
+            logged = yield from self.entry(index)
+            known = seal.parse_seal(logged.data)
+            seal.check_seal(known, self.verifier.name)
+            if len(self._seals) >= _KEPT_SEALS:
+                self._seals.clear()
+            self._seals[index] = known
+        return known
+
+    # -- lineage ---------------------------------------------------------------------------------------------
+
+    def receipt(self, subject: PredictionId | int) -> Steps[bytes]:
+        if isinstance(subject, int):
+            response = yield from ask(methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(index=subject))
+            logged = yield from self.entry(subject)
+            proof = TlogProof.parse(response.receipt)
+            proof.verify(logged.data, self.verifier)
+            is_right = proof.index == subject
+        else:
+            request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject))
+            response = yield from ask(methods.GET_RECEIPT, request)
+            is_right = verify_receipt(response.receipt, self.verifier).prediction_id == subject
+        if not is_right:
+            raise VerificationError(f"the server gave a receipt for something else than {subject}")
+        return response.receipt
+
+    def trace(self, request: trace_pb2.TraceRequest) -> Steps[Page]:
+        response = yield from ask(methods.TRACE, request)
+        yield from self._agreed(response.checkpoint)
+        for node in response.nodes:
+            if node.resolved:
+                logged = yield from self.proven(node.index, node.entry)
+                if node.deployment_hash and merkle.leaf_hash(logged.data) != node.deployment_hash:
+                    raise VerificationError(f"the entry at {node.index} is not the deployment that was referred to")
+        return Page(tuple(response.nodes), response.next_page_token)
+
+
+def subject_of(subject: PredictionId | int | bytes) -> trace_pb2.TraceRequest:
+    """A trace's request: a prediction's id, an entry's index, or an artifact's SHA-256 of 32 bytes."""
+    if isinstance(subject, PredictionId):
+        return trace_pb2.TraceRequest(prediction_id=str(subject))
+    if isinstance(subject, int):
+        return trace_pb2.TraceRequest(index=subject)
+    if len(subject) != merkle.HASH_SIZE:
+        raise MalformedEntryError(f"an artifact is traced by its SHA-256 of 32 bytes, not {len(subject)}")
+    return trace_pb2.TraceRequest(artifact_digest=subject)
+
+
+def _check_criteria(criteria: entries_pb2.FindPredictionsRequest, found: LoggedPrediction) -> None:
+    """Whether a hit is one. Times are the blocks', which would take proofs of their own, and are not checked."""
+    for wanted, is_so in (
+        (criteria.request_id, found.prediction.request_id),
+        (criteria.public_key, found.public_key),
+        (criteria.deployment_hash, found.deployment_hash),
+    ):
+        if wanted and wanted != is_so:
+            raise VerificationError(f"the prediction {found.prediction_id} is not what was searched for")
+
+
+def _siblings(proof: InclusionProof, *, left: bool) -> list[bytes]:
+    """The hashes of an inclusion proof that are on one side of the leaf, from leaf to root (RFC 9162, 2.1.3.2)."""
+    node, last = proof.index, proof.checkpoint.size - 1
+    found = []
+    for value in proof.hashes:
+        is_left = bool(node & 1) or node == last
+        if is_left == left:
+            found.append(value)
+        if is_left:
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        node, last = node >> 1, last >> 1
+    return found
+
+
+def _returned(value: T) -> Steps[T]:
+    yield from ()
+    return value
