@@ -19,7 +19,7 @@ from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, I
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
 from lineage_ledger_server.store.log_store import LogStore
-from lineage_ledger_server.store.packed_entries import leaf_hashes_of, span
+from lineage_ledger_server.store.packed_entries import span
 from lineage_ledger_server.store.right_edge import root_of_partial_tiles
 from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH
 
@@ -157,7 +157,7 @@ class VerifiedTree:
         try:
             first, last = span(packed, start, end)
             own = packed[first:last]
-            hashes = leaf_hashes_of(own)
+            hashes = kernel.leaf_hashes(own)
         except (LineageError, ValueError) as error:
             raise _entry_error(number * WIDTH + start) from error
         if hashes != expected:

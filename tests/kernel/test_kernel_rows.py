@@ -71,8 +71,8 @@ def test_rows_of_malformed_entries(kernel: Any) -> None:
         kernel.request_id_rows(pack([prediction(request_id=bytes(65))]), 0)
     with pytest.raises(MalformedBatchError):
         kernel.request_id_rows(b"\x00", 0)
-    with pytest.raises(MalformedBatchError, match="at most 8388608"):
-        kernel.request_id_rows(bytes((8 << 20) + 1), 0)
+    with pytest.raises(MalformedBatchError, match="at most 33554432"):
+        kernel.request_id_rows(bytes((32 << 20) + 1), 0)
 
 
 RUNS = st.lists(st.lists(st.binary(min_size=13, max_size=13), max_size=30).map(sorted), max_size=9)

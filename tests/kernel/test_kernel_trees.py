@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -59,3 +60,20 @@ def test_all_agree(pattern: bytes, times: int) -> None:
     for function in ("tree_root", "tile_roots"):
         first, *others = (outcome(getattr(kernel, function), pattern * times) for kernel in KERNELS.values())
         assert all(other == first for other in others)
+
+
+@given(sizes=st.lists(st.integers(1, 400), max_size=60), first=st.integers(0, 8), step=st.integers(1, 8))
+def test_entry_offsets(kernel: Any, sizes: list[int], first: int, step: int) -> None:
+    packed = b"".join(size.to_bytes(2, "big") + bytes(size) for size in sizes)
+    ends = [0, *itertools.accumulate(size + 2 for size in sizes)]
+    assert kernel.entry_offsets(packed, first, step) == ends[first::step]
+    for cut in {1, 2, 3, len(packed)}:
+        if 0 < cut < len(packed) and cut not in ends:
+            with pytest.raises(MalformedError, match="end inside entry"):
+                kernel.entry_offsets(packed[:cut], first, step)
+
+
+@pytest.mark.parametrize(("first", "step"), [(-1, 1), (0, 0), (0, -1)])
+def test_entry_offsets_of_nowhere(kernel: Any, first: int, step: int) -> None:
+    with pytest.raises(MalformedError, match="at least"):
+        kernel.entry_offsets(b"", first, step)

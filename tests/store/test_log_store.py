@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from lineage_ledger import kernel
 from lineage_ledger.formats import packed
 from lineage_ledger.formats.tiles import tiles_of
 from lineage_ledger_server.errors import CorruptValueError, IndexOutOfRangeError, StoreError
 from lineage_ledger_server.store.log_store import LogStore
-from lineage_ledger_server.store.packed_entries import entry_offsets, leaf_hashes_of, span
+from lineage_ledger_server.store.packed_entries import span
 from lineage_ledger_server.store.right_edge import RightEdge
 from lineage_ledger_server.store.rows import BatchRow, ChainRow
 from tests.store.log_builder import LogBuilder, leaf, naive_root
@@ -200,7 +201,7 @@ def test_large_entries_fill_a_bundle_beyond_what_the_kernel_takes_at_once() -> N
     entries = [bytes([n]) * 65_535 for n in range(256)]
     growth = RightEdge().grown(packed.pack(entries), b"".join(map(leaf, entries)))
     [bundle] = growth.bundles
-    assert leaf_hashes_of(bundle.packed) == bundle.leaf_hashes
+    assert kernel.leaf_hashes(bundle.packed) == bundle.leaf_hashes
     assert growth.edge.root() == naive_root([leaf(entry) for entry in entries])
 
 
@@ -208,14 +209,14 @@ def test_offsets_of_packed_entries() -> None:
     entries = [b"a", b"bb" * 300, b"", b"dddd"]
     data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
     offsets = [0, 3, 605, 607, 613]
-    assert entry_offsets(data, 0, 1) == offsets
-    assert entry_offsets(data, 1, 2) == offsets[1::2]
-    assert entry_offsets(data, 9, 1) == []
+    assert kernel.entry_offsets(data, 0, 1) == offsets
+    assert kernel.entry_offsets(data, 1, 2) == offsets[1::2]
+    assert kernel.entry_offsets(data, 9, 1) == []
     assert span(data, 1, 3) == (3, 607)
     assert span(data, 4, 4) == (613, 613)
     for cut in (1, 4, 600, 612):
         with pytest.raises(ValueError, match="end"):
-            entry_offsets(data[:cut], 0, 1)
+            kernel.entry_offsets(data[:cut], 0, 1)
         with pytest.raises(ValueError, match="end"):
             span(data[:cut], 0, 4)
     with pytest.raises(ValueError, match="before entry 5"):

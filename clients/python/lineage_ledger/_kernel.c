@@ -23,7 +23,7 @@
 
 #define MAX_BATCH_ENTRIES 16385
 #define MAX_BATCH_BYTES (4 << 20)
-#define MAX_PACKED_BYTES (8 << 20)
+#define MAX_PACKED_BYTES (32 << 20)
 #define MAX_OFFSET (1 << 24)
 #define MAX_MERGED_ROWS (1 << 24)
 
@@ -357,9 +357,51 @@ static int module_clear(PyObject *module)
     return 0;
 }
 
+/* Walks the length fields alone: the sequencer asks for every 256th entry of a whole group. */
+static PyObject *kernel_entry_offsets(PyObject *module, PyObject *args)
+{
+    module_state *state = PyModule_GetState(module);
+    PyObject *object;
+    Py_ssize_t first, step;
+    if (!PyArg_ParseTuple(args, "Onn:entry_offsets", &object, &first, &step))
+        return NULL;
+    if (first < 0 || step < 1) {
+        PyErr_SetString(state->malformed_error, "first must be at least 0 and step at least 1");
+        return NULL;
+    }
+    packed_entries p;
+    if (packed_hold(&p, state, object, PY_SSIZE_T_MAX) < 0)
+        return NULL;
+    PyObject *offsets = PyList_New(0);
+    size_t offset = 0;
+    Py_ssize_t wanted = first, place = 0;
+    for (; offsets; place++) {
+        if (place == wanted) {
+            PyObject *found = PyLong_FromSize_t(offset);
+            if (!found || PyList_Append(offsets, found) < 0)
+                Py_CLEAR(offsets);
+            Py_XDECREF(found);
+            wanted = wanted > PY_SSIZE_T_MAX - step ? PY_SSIZE_T_MAX : wanted + step;
+        }
+        if (offset == p.size)
+            break;
+        size_t left = p.size - offset;
+        size_t entry = left < 2 ? 0 : (size_t)p.data[offset] << 8 | p.data[offset + 1];
+        if (left < 2 || left - 2 < entry) {
+            Py_CLEAR(offsets);
+            PyErr_Format(state->malformed_error, "the packed bytes end inside entry %zd", place);
+            break;
+        }
+        offset += 2 + entry;
+    }
+    packed_release(&p);
+    return offsets;
+}
+
 static PyMethodDef methods[] = {
     {"scan", kernel_scan, METH_O, "See lineage_ledger.kernel.scan."},
     {"leaf_hashes", kernel_leaf_hashes, METH_O, "See lineage_ledger.kernel.leaf_hashes."},
+    {"entry_offsets", kernel_entry_offsets, METH_VARARGS, "See lineage_ledger.kernel.entry_offsets."},
     {"tree_root", kernel_tree_root, METH_O, "See lineage_ledger.kernel.tree_root."},
     {"tile_roots", kernel_tile_roots, METH_O, "See lineage_ledger.kernel.tile_roots."},
     {"request_id_rows", kernel_request_id_rows, METH_VARARGS, "See lineage_ledger.kernel.request_id_rows."},

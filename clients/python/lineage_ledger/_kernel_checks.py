@@ -14,7 +14,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 MAX_BATCH_ENTRIES = 16_385  # 16,384 and the seal
 MAX_BATCH_BYTES = 4 << 20
-MAX_PACKED_BYTES = 8 << 20  # of packed entries that are only split and hashed
+MAX_PACKED_BYTES = 32 << 20  # of packed entries that are only split and hashed
 LENGTH_SIZE = 2
 PREDICTION_TAG = 0x0A
 KIND_TAGS = frozenset(kind << 3 | 2 for kind in range(1, 16))

@@ -103,6 +103,28 @@ def leaf_hashes(packed: Buffer) -> bytes:
     return b"".join(hashes)
 
 
+def entry_offsets(packed: Buffer, first: int, step: int) -> list[int]:
+    """See `lineage_ledger.kernel.entry_offsets`."""
+    if first < 0 or step < 1:
+        raise MalformedError("first must be at least 0 and step at least 1")
+    content = as_bytes(packed)
+    offsets = []
+    place, offset, wanted, end = 0, 0, first, len(content)
+    while True:
+        if place == wanted:
+            offsets.append(offset)
+            wanted += step
+        if offset == end:
+            return offsets
+        if offset + 2 <= end:
+            offset += 2 + (content[offset] << 8 | content[offset + 1])
+        else:
+            offset = end + 1
+        if offset > end:
+            raise MalformedError(f"the packed bytes end inside entry {place}")
+        place += 1
+
+
 def tree_root(leaf_hashes: Buffer) -> bytes:
     """See `lineage_ledger.kernel.tree_root`."""
     return _root(_split_hashes(leaf_hashes))

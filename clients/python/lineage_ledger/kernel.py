@@ -67,9 +67,17 @@ def scan(packed: Buffer) -> ScannedBatch:
 def leaf_hashes(packed: Buffer) -> bytes:
     """Leaf hashes (RFC 6962, section 2.1) of packed entries, 32 bytes each; what is in the entries is not looked at.
 
-    Raises MalformedBatchError if the bytes do not split into entries, or are more than 8 MiB.
+    Raises MalformedBatchError if the bytes do not split into entries, or are more than 32 MiB.
     """
     return _kernel.leaf_hashes(packed)
+
+
+def entry_offsets(packed: Buffer, first: int, step: int) -> list[int]:
+    """Byte offsets of the entries `first`, `first + step`, …; the end of the bytes counts as one more entry's offset.
+
+    Raises MalformedError if the bytes end inside an entry, `first` is below 0 or `step` below 1.
+    """
+    return _kernel.entry_offsets(packed, first, step)
 
 
 def tree_root(leaf_hashes: Buffer) -> bytes:
@@ -91,7 +99,7 @@ def tile_roots(leaf_hashes: Buffer) -> bytes:
 def request_id_rows(packed: Buffer, first_offset: int) -> bytes:
     """For each prediction with a request id: SHA-256(request_id)[:10] ‖ u24be(first_offset + place); sorted.
 
-    Raises as `scan` does, but takes up to 8 MiB; MalformedError if an entry's offset does not fit into 24 bits.
+    Raises as `scan` does, but takes up to 32 MiB; MalformedError if an entry's offset does not fit into 24 bits.
     """
     return _kernel.request_id_rows(packed, first_offset)
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lineage_ledger import kernel
 from lineage_ledger.errors import LineageError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, WriteTransaction, put_all
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
-from lineage_ledger_server.store.packed_entries import leaf_hashes_of
 from lineage_ledger_server.store.right_edge import Growth, RightEdge
 from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH, ChainRow, GroupWrite
 
@@ -230,7 +230,7 @@ def _read_edge(snapshot: LogSnapshot) -> RightEdge:
     """The right edge as stored. The tail is hashed again here; the tiles are held to the head record by `reconcile`."""
     edge = snapshot.right_edge(snapshot.size)
     try:
-        intact = all(leaf_hashes_of(packed) == edge.tail_hashes for packed in edge.tail_packed)
+        intact = all(kernel.leaf_hashes(packed) == edge.tail_hashes for packed in edge.tail_packed)
     except LineageError:
         intact = False
     if not intact:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from lineage_ledger import kernel
 from lineage_ledger.errors import LineageError
 from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.store.log_store import LogStore
-from lineage_ledger_server.store.packed_entries import leaf_hashes_of, span
+from lineage_ledger_server.store.packed_entries import span
 from lineage_ledger_server.store.right_edge import RightEdge
 from lineage_ledger_server.store.rows import WIDTH
 
@@ -82,7 +83,7 @@ def _check_beyond(edge: RightEdge, store: LogStore) -> None:
         try:
             start, end = span(packed, place, width)
             own = packed[start:end]
-            edge = edge.grown(own, leaf_hashes_of(own)).edge
+            edge = edge.grown(own, kernel.leaf_hashes(own)).edge
         except (LineageError, ValueError) as error:
             raise CorruptValueError(
                 f"the bundle of index {edge.size}, beyond the head, does not split into entries: {error}. {_ADVICE}",

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from lineage_ledger import kernel
 from lineage_ledger.formats.merkle import EMPTY_ROOT
-from lineage_ledger_server.store.packed_entries import entry_offsets
 from lineage_ledger_server.store.rows import HASH_SIZE, TILE_BYTES, WIDTH
 
 
@@ -78,7 +77,7 @@ class RightEdge:
         if count < first_cut:
             edge = RightEdge(self.size + count, hashes, (*self.tail_packed, packed), self.tiles)
             return Growth(edge, (), Tail(self.size, leaf_hashes, packed), ())
-        cuts = entry_offsets(packed, first_cut, WIDTH)
+        cuts = kernel.entry_offsets(packed, first_cut, WIDTH)
         if len(cuts) != len(hashes) // TILE_BYTES:
             raise ValueError(f"{len(leaf_hashes) // HASH_SIZE} leaf hashes do not belong to the group's packed bytes")
         bundles = self._bundles(packed, hashes, cuts)
