@@ -20,7 +20,7 @@ ORIGIN = "example.com/ledger/test"
 START_NS = 1_700_000_000_000_000_000
 WIDTH = 256
 
-Edit = Callable[[entry_pb2.SealBody], None]
+Edit = Callable[[entry_pb2.SealBody], object]
 
 
 def no_edit(body: entry_pb2.SealBody) -> None:
@@ -35,6 +35,10 @@ class MemorySource:
     tiles: dict[tuple[int, int], bytes]
     checkpoint: bytes
     size: int
+
+    @property
+    def checkpoints(self) -> list[tuple[str, bytes]]:
+        return [("checkpoint", self.checkpoint)]
 
     def bundle(self, number: int) -> tuple[bytes, bytes]:
         return self.bundles[number]
@@ -103,15 +107,15 @@ class Builder:
         self.entries.append(entry if isinstance(entry, bytes) else entry.SerializeToString())
         return len(self.entries) - 1
 
-    def genesis(self, **changes: object) -> int:
-        fields = {
-            "format_version": 1,
-            "origin": self.origin,
-            "ledger_public_key": self.signer.key.public_key,
-            "admin_public_keys": [self.admin.public_key],
-            "time_unix_ns": START_NS,
-        }
-        index = self.append(entry_pb2.Entry(genesis=entry_pb2.Genesis(**{**fields, **changes})))
+    def genesis(self, *, origin: str = "", ledger_public_key: bytes = b"") -> int:
+        genesis = entry_pb2.Genesis(
+            format_version=1,
+            origin=origin or self.origin,
+            ledger_public_key=ledger_public_key or self.signer.key.public_key,
+            admin_public_keys=[self.admin.public_key],
+            time_unix_ns=START_NS,
+        )
+        index = self.append(entry_pb2.Entry(genesis=genesis))
         self.block_hash = merkle.leaf_hash(self.entries[index])
         return index
 

@@ -17,7 +17,8 @@ from tests.audit.ledger_builder import Builder, MemorySource, begun, grown, pred
 def ledger() -> Builder:
     """About 3,000 entries: eleven full bundles and a tail."""
     builder = grown(7, 40, 150)
-    assert 2_600 < len(builder.entries) and len(builder.entries) % 256
+    assert len(builder.entries) > 2_600
+    assert len(builder.entries) % 256
     return builder
 
 

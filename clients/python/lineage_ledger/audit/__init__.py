@@ -2,6 +2,6 @@
 
 from lineage_ledger.audit.audit import audit
 from lineage_ledger.audit.report import Counts, Finding, Report
-from lineage_ledger.audit.source import LedgerFacts, LogSource, Observer
+from lineage_ledger.audit.source import BatchFacts, LedgerFacts, LogSource, Observer
 
-__all__ = ["Counts", "Finding", "LedgerFacts", "LogSource", "Observer", "Report", "audit"]
+__all__ = ["BatchFacts", "Counts", "Finding", "LedgerFacts", "LogSource", "Observer", "Report", "audit"]

@@ -72,16 +72,20 @@ class _Audit:
         report.not_checked += self._rules.authority.not_checked
         check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report)
         if self._observer is not None:
-            for finding in self._observer.finish(facts):
-                report.add(finding)
+            self._observer.finish(facts, report)
 
     def _heads(self, known_checkpoint: bytes | None) -> list[Head]:
         """The checkpoints to check, the ledger's own first."""
         heads = []
-        try:
-            heads.append(parse_head(self._source.checkpoint, "checkpoint"))
-        except LineageError as error:
-            self._report.add(Finding("checkpoint", "checkpoint", str(error), "a signed checkpoint"))
+        for name, note in self._source.checkpoints:
+            try:
+                heads.append(parse_head(note, name))
+            except LineageError as error:
+                self._report.add(Finding("checkpoint", name, str(error), "a signed checkpoint"))
+        if not heads:
+            self._report.add(
+                Finding("checkpoint", "checkpoint", "there is none that can be read", "a signed checkpoint")
+            )
         if known_checkpoint is None:
             self._report.not_checked.append(
                 "truncation: cannot be checked without a checkpoint that somebody else kept (--checkpoint)"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from lineage_ledger.audit.report import Finding
+    from lineage_ledger.audit.report import Report
 
 BUNDLE_WIDTH = 256
 
@@ -24,8 +24,8 @@ class LogSource(Protocol):
         """Entries that are there; may be more than the checkpoint's, if they are not signed yet."""
 
     @property
-    def checkpoint(self) -> bytes:
-        """The newest published checkpoint, a signed note."""
+    def checkpoints(self) -> Sequence[tuple[str, bytes]]:
+        """The checkpoints that the ledger keeps, signed notes, the newest first; each with what findings call it."""
 
     def bundle(self, number: int) -> tuple[bytes, bytes]:
         """Stored leaf hashes, 32 bytes each, and packed entries of a bundle; the last may hold fewer than 256."""
@@ -92,5 +92,5 @@ class Observer(Protocol):
     def on_block(self, number: int, index: int) -> None:
         """A block that was read, in order of index."""
 
-    def finish(self, facts: LedgerFacts) -> Iterable[Finding]:
-        """All entries went by; what does not agree with them."""
+    def finish(self, facts: LedgerFacts, report: Report) -> None:
+        """All entries went by: report what does not agree with them."""

@@ -1,0 +1,174 @@
+"""A data directory as an audit reads it: as stored, at one moment, with nothing of the ordinary reading code between.
+
+The store may be written meanwhile; no lock is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lineage_ledger import kernel
+from lineage_ledger.audit import Finding
+from lineage_ledger.errors import MalformedError
+from lineage_ledger_server.errors import CorruptValueError, StoreError
+from lineage_ledger_server.store import rows
+from lineage_ledger_server.store.raw_tables import RawTables
+from lineage_ledger_server.store.rows import HASH_SIZE, TILE_BYTES, WIDTH
+
+_SLOT_BYTES = 8192
+_SLOT_PREFIX_BYTES = 12
+_CHECKSUM_BYTES = 32
+_MAX_NOTE_BYTES = 4096
+_READ_ATTEMPTS = 20
+_READ_PAUSE_S = 0.005
+_TAIL_COUNT_BYTES = 2
+
+
+class Slot(NamedTuple):
+    """One slot of the head record."""
+
+    number: int
+    sequence: int
+    note: bytes
+
+    @property
+    def name(self) -> str:
+        """What findings call it."""
+        return f"head record slot {self.number}"
+
+
+def read_head_record(path: Path) -> tuple[list[Slot], list[Finding]]:
+    """The slots that are whole, the newest first, and what is wrong with the others.
+
+    Raises StoreError if the file cannot be read.
+    """
+    slots: list[Slot] = []
+    findings: list[Finding] = []
+    for attempt in range(_READ_ATTEMPTS):
+        # A slot that is not whole may be one that is being written: look again.
+        if attempt:
+            time.sleep(_READ_PAUSE_S)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"cannot read the head record {path}: {error.strerror}") from error
+        slots, findings = _parse_head_record(data)
+        if not findings:
+            break
+    return slots, findings
+
+
+def _parse_head_record(data: bytes) -> tuple[list[Slot], list[Finding]]:
+    slots: list[Slot] = []
+    findings = []
+    for number in (0, 1):
+        content = data[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES]
+        problem, slot = _parse_slot(number, content)
+        if slot is not None:
+            slots.append(slot)
+        if problem:
+            findings.append(Finding("head_record", f"head record slot {number}", problem, "as it was written"))
+    slots.sort(key=lambda slot: -slot.sequence)
+    if len(slots) == 1 and not findings and slots[0].sequence != 1:
+        other = 1 - slots[0].number
+        findings.append(
+            Finding("head_record", f"head record slot {other}", "is empty", "the checkpoint before the newest")
+        )
+    if len(slots) == 2 and slots[0].sequence != slots[1].sequence + 1:
+        found = f"has sequence {slots[1].sequence}"
+        findings.append(Finding("head_record", slots[1].name, found, str(slots[0].sequence - 1)))
+    return slots, findings
+
+
+def _parse_slot(number: int, content: bytes) -> tuple[str, Slot | None]:
+    """What is wrong with a slot, and the slot if it can be used; neither for one that was never written."""
+    if len(content) == _SLOT_BYTES and not any(content):
+        return "", None
+    sequence = int.from_bytes(content[:8], "big")
+    length = int.from_bytes(content[8:_SLOT_PREFIX_BYTES], "big")
+    end = _SLOT_PREFIX_BYTES + length
+    checksum = content[end : end + _CHECKSUM_BYTES]
+    if length > _MAX_NOTE_BYTES or hashlib.sha256(content[:end]).digest() != checksum:
+        return "its checksum does not hold", None
+    slot = Slot(number, sequence, content[_SLOT_PREFIX_BYTES:end])
+    if sequence % 2 != number:
+        return f"holds the checkpoint of sequence {sequence}, which belongs into the other slot", slot
+    return ("" if not any(content[end + _CHECKSUM_BYTES :]) else "has bytes behind its checksum"), slot
+
+
+class DataDirSource:
+    """The `LogSource` over a log's tables; `findings` says what is wrong with the frame of what it gives."""
+
+    def __init__(self, tables: RawTables, slots: Sequence[Slot]) -> None:
+        self._tables = tables
+        self.checkpoints = [(slot.name, slot.note) for slot in slots]
+        self.findings: list[Finding] = []
+        last = tables.last_key("bundles")
+        self._bundles = 0 if last is None else rows.number_of(last) + 1
+        self._tail_hashes, self._tail_packed = b"", b""
+        self._tail_missing = False
+        tail = list(tables.rows("tail"))
+        if tail and rows.number_of(tail[0][0]) // WIDTH > self._bundles:
+            self._bundles = rows.number_of(tail[0][0]) // WIDTH
+        self._read_tail([(rows.number_of(key), value) for key, value in tail])
+        self.size = self._bundles * WIDTH + len(self._tail_hashes) // HASH_SIZE
+
+    def _read_tail(self, tail: Sequence[tuple[int, bytes]]) -> None:
+        expected = self._bundles * WIDTH
+        for place, (first_index, value) in enumerate(tail):
+            following = tail[place + 1][0] if place + 1 < len(tail) else None
+            count = self._tail_count(first_index, value, following)
+            if first_index != expected:
+                found = f"begins at index {first_index}"
+                self.findings.append(Finding("row", f"row tail {first_index}", found, str(expected), index=expected))
+                self._tail_missing = True
+            split = _TAIL_COUNT_BYTES + HASH_SIZE * count
+            self._tail_hashes += value[_TAIL_COUNT_BYTES:split]
+            self._tail_packed += value[split:]
+            expected = first_index + count
+
+    def _tail_count(self, first_index: int, value: bytes, following: int | None) -> int:
+        """How many entries a row of the tail holds, also if the count that it begins with was changed."""
+        said = int.from_bytes(value[:_TAIL_COUNT_BYTES], "big")
+        count = said
+        if following is not None:
+            count = following - first_index
+        elif not _holds(value, said, exactly=False):
+            count = next((number for number in range(1, WIDTH) if _holds(value, number, exactly=True)), said)
+        if count != said:
+            finding = Finding("row", f"row tail {first_index}", f"counts {said} entries", str(count), index=first_index)
+            self.findings.append(finding)
+        return count
+
+    def bundle(self, number: int) -> tuple[bytes, bytes]:
+        """See `LogSource.bundle`."""
+        if number == self._bundles:
+            if self._tail_missing:
+                raise CorruptValueError("rows of the tail are missing", index=number * WIDTH)
+            return self._tail_hashes, self._tail_packed
+        value = self._tables.get("bundles", rows.number_key(number))
+        if value is None:
+            raise CorruptValueError(f"bundle {number} is missing", index=number * WIDTH)
+        return value[:TILE_BYTES], value[TILE_BYTES:]
+
+    def tile_hashes(self, level: int, number: int, width: int) -> bytes:
+        """See `LogSource.tile_hashes`."""
+        value = self._tables.get("tiles", rows.tile_key(level, number))
+        if value is None:
+            raise CorruptValueError("is missing", tile=(level, number))
+        return value[: width * HASH_SIZE]
+
+
+def _holds(value: bytes, count: int, *, exactly: bool) -> bool:
+    """Whether a row of the tail splits into `count` hashes and as many entries; `exactly`: with these hashes."""
+    split = _TAIL_COUNT_BYTES + HASH_SIZE * count
+    try:
+        hashes = kernel.leaf_hashes(value[split:])
+    except MalformedError:
+        return False
+    stored = value[_TAIL_COUNT_BYTES:split]
+    return hashes == stored if exactly else len(hashes) == len(stored)

@@ -1,0 +1,1 @@
+"""The commands of `lineage` that need the server."""
