@@ -68,7 +68,7 @@ class VerifiedReceipt:
     """By public key."""
     block_number: int
     block_time_unix_ns: int
-    """The ledger's clock when the prediction was made durable."""
+    """The ledger's clock: the prediction was on record by then."""
     limits: tuple[str, ...] = LIMITS
 
     @property
@@ -222,13 +222,13 @@ class _Contents:
             raise ReceiptError("the prediction's binding row is not in its seal's table")
         for place in self._by_kind.get("attestation", ()):
             check_attestation_signature(self._entries[place].attestation, self._origin)
-        nodes = walk(_ReceiptSource(self._entries, self._leaves, sealed), subject_of_index(index))
+        nodes = walk(StatementsAtHand(self._entries, self._leaves, sealed), subject_of_index(index))
         if unrelated := sealed.keys() - {node.index for node in nodes}:
             raise ReceiptError(f"the prediction does not lead to entry {min(unrelated)}; it does not belong here")
         return nodes
 
     def _check_block(self, sealed: Mapping[int, SealedEntry]) -> entry_pb2.Block:
-        """The one block is the first after the prediction's seal, as far as this can be seen from here."""
+        """The one block comes after the prediction; that it is the first to do so cannot be seen from here."""
         blocks = self._by_kind.get("block", [])
         seal_index = sealed[self._by_kind["prediction"][0]].seal_index
         if len(blocks) != 1 or blocks[0] <= seal_index:
@@ -241,8 +241,8 @@ class _Contents:
             raise ReceiptError(f"the receipt holds an entry of kind {min(strange)}, which does not belong in one")
 
 
-class _ReceiptSource:
-    """The statements of a receipt, for a walk."""
+class StatementsAtHand:
+    """A `StatementSource` for walks over proven entries alone, such as those of a receipt; all three by index."""
 
     def __init__(
         self, entries: Mapping[int, entry_pb2.Entry], leaves: Mapping[int, bytes], sealed: Mapping[int, SealedEntry]
