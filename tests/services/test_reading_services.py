@@ -28,7 +28,9 @@ from lineage_ledger.v1 import (
 )
 from lineage_ledger_server.services import entries as entries_module
 from lineage_ledger_server.services import find
+from lineage_ledger_server.services import trace as trace_module
 from lineage_ledger_server.services.entries import EntryService
+from lineage_ledger_server.services.pages import encode_token
 from lineage_ledger_server.services.proofs import ProofService
 from lineage_ledger_server.services.trace import TraceService
 from tests.index.served_log import ServedLog
@@ -432,6 +434,20 @@ class TestTrace:
         text = str(served.demo.predictions[3])
         whole = self.whole(served, trace_pb2.TraceRequest(prediction_id=text))
         assert self.whole(served, trace_pb2.TraceRequest(prediction_id=text, page_size=page_size)) == whole
+
+    def test_pages_are_small_enough_to_send(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = str(served.demo.predictions[3])
+        whole = self.whole(served, trace_pb2.TraceRequest(prediction_id=text))
+        for most in (1, 300, 1_000):
+            monkeypatch.setattr(trace_module, "MAX_PAGE_BYTES", most)
+            page = served.stubs.trace.Trace(trace_pb2.TraceRequest(prediction_id=text))
+            assert len(page.nodes) == 1 or sum(node.ByteSize() for node in page.nodes) <= most
+            assert self.whole(served, trace_pb2.TraceRequest(prediction_id=text)) == whole
+
+    def test_page_of_a_larger_log_than_this_reader_has(self, served: Served) -> None:
+        request = trace_pb2.TraceRequest(prediction_id=str(served.demo.predictions[3]))
+        request.page_token = encode_token(request, (1, served.ledger.size + 1))
+        assert refused(served.stubs.trace.Trace, request) == (grpc.StatusCode.UNAVAILABLE, "INDEX_BEHIND")
 
     def test_by_index_and_by_digest(self, served: Served) -> None:
         index = served.demo.statements["model"]

@@ -3,8 +3,8 @@
 Pure, over an abstract `StatementSource`: the server walks its log and indexes, a verifier the entries of a receipt,
 both by these rules, so both see the same graph:
 
-- An artifact is one node, whatever its digest is recorded under. Where it was recorded more than once, the node
-  shows the first statement, which nothing that is logged later can change.
+- An artifact is one node by its digest. Where it was recorded more than once, the node shows the first statement,
+  which nothing that is logged later can change.
 - What is referred to and not logged is an unresolved node; of an artifact, the runs that generated it and the
   attestations about it are followed even so.
 - Breadth first; the nodes behind one node in the order of `Relation`, then in the order of the statement that refers to

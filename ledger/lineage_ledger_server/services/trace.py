@@ -16,10 +16,13 @@ from lineage_ledger_server.services.errors import answers, check_active
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lineage_ledger_server.index.lookup import Lookup
     from lineage_ledger_server.log_reader import LogReader
 
 MAX_PAGE_SIZE = 1_000
+MAX_PAGE_BYTES = 2 * 1024 * 1024
 
 
 class TraceService(trace_pb2_grpc.TraceServiceServicer):
@@ -47,9 +50,11 @@ class TraceService(trace_pb2_grpc.TraceServiceServicer):
             raise RefusedError("the indexes are being made again; try again when they are", reason="INDEX_BEHIND")
         if nodes[0].index is None and len(nodes) == 1:
             raise NotFoundError(f"nothing is on record about the artifact {request.artifact_digest.hex()}")
-        end = first + page_size(request.page_size, MAX_PAGE_SIZE, MAX_PAGE_SIZE)
+        most = page_size(request.page_size, MAX_PAGE_SIZE, MAX_PAGE_SIZE)
+        page = _page(nodes[first : first + most], source)
+        end = first + len(page)
         return trace_pb2.TraceResponse(
-            nodes=[_message(node, source) for node in nodes[first:end]],
+            nodes=page,
             next_page_token=encode_token(request, (end, size)) if end < len(nodes) else "",
             checkpoint=self._reader.head().note,
             indexed_size=size,
@@ -69,6 +74,19 @@ class TraceService(trace_pb2_grpc.TraceServiceServicer):
             f"set one subject: prediction_id, index, or artifact_digest with {HASH_SIZE} bytes",
             reason="INVALID_ARGUMENT",
         )
+
+
+def _page(nodes: Iterable[Node], source: LogStatements) -> list[trace_pb2.TraceNode]:
+    """As many of the nodes as fit into a message; at least one."""
+    page: list[trace_pb2.TraceNode] = []
+    held_bytes = 0
+    for node in nodes:
+        message = _message(node, source)
+        held_bytes += message.ByteSize()
+        if page and held_bytes > MAX_PAGE_BYTES:
+            break
+        page.append(message)
+    return page
 
 
 def _message(node: Node, source: LogStatements) -> trace_pb2.TraceNode:
