@@ -14,15 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from lineage_ledger.formats import keys, packed, seal, strict
+from lineage_ledger.formats import keys, seal, strict
 from lineage_ledger.formats.prediction import PredictionId
-from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.errors import PredictionLostError
-from lineage_ledger_server.head import HeadRecord
 from lineage_ledger_server.log_reader import LogReader
-from lineage_ledger_server.store.log_store import LogStore
 from tests.support.rpc import registered
 from tests.support.server import RunningServer
+from tests.support.stored import entries, opened
 
 SEED = 20_261_123
 WRITER = Path(__file__).with_name("writer.py")
@@ -83,21 +81,21 @@ class Writer:
         return emitted, acknowledged
 
 
-def _stored(data: Path) -> tuple[LogReader, LogStore, Counter[bytes]]:
-    """The ledger's reader, and every prediction's input commitment with how often it is there."""
-    store = LogStore.open(DataDir(data).log, read_only=True)
-    reader = LogReader(store, HeadRecord(DataDir(data).head, read_only=True))
-    commitments: Counter[bytes] = Counter()
-    for _, _, piece in reader.packed_range(0, reader.head().size):
-        for entry in packed.iterate(piece):
-            if entry[0] == 0x0A:
-                commitments[strict.parse_entry(entry).prediction.input_commitment] += 1
-    return reader, store, commitments
+def _commitments(reader: LogReader) -> Counter[bytes]:
+    """Every prediction's input commitment, with how often it is there."""
+    return Counter(
+        strict.parse_entry(entry).prediction.input_commitment for entry in entries(reader) if entry[0] == 0x0A
+    )
 
 
 def _check(data: Path, writers: list[Writer], *, all_stored: bool) -> int:
     """Hold the ledger against what the writers were promised; how many predictions are stored."""
-    reader, store, stored = _stored(data)
+    with opened(data) as reader:
+        return _check_opened(reader, writers, all_stored=all_stored)
+
+
+def _check_opened(reader: LogReader, writers: list[Writer], *, all_stored: bool) -> int:
+    stored = _commitments(reader)
     expected: set[bytes] = set()
     for writer in writers:
         emitted, acknowledged = writer.promises()
@@ -117,7 +115,6 @@ def _check(data: Path, writers: list[Writer], *, all_stored: bool) -> int:
         expected |= set(emitted.values())
     assert set(stored) <= expected
     assert set(stored.values()) == {1}, "a prediction is stored twice"
-    store.close()
     return len(stored)
 
 
@@ -188,13 +185,11 @@ def test_seals_of_a_killed_ledger_are_whole_chains(tmp_path):
         server = RunningServer(data, listen=server.address)
     writer.stop()
     server.stop()
-    reader, store, _ = _stored(data)
     following: dict[bytes, tuple[int, int]] = {}
-    for _, _, piece in reader.packed_range(0, reader.head().size):
-        for entry in packed.iterate(piece):
+    with opened(data) as reader:
+        for entry in entries(reader):
             if entry[0] == 0x12:
                 body = seal.parse_seal(entry).body
                 assert following.get(body.chain_id, (0, 0)) == (body.batch_sequence, body.first_number)
                 following[body.chain_id] = (body.batch_sequence + 1, seal.next_number(body))
     assert following
-    store.close()
