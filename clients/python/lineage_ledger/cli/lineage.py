@@ -1,0 +1,128 @@
+"""A lineage whose every entry is proven: out of a server's answer, or out of a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from lineage_ledger.errors import VerificationError
+from lineage_ledger.formats import merkle, strict
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.digest import format_digest
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.receipts import StatementsAtHand, VerifiedReceipt
+from lineage_ledger.trace import MAX_NODES, Node, SealedEntry, Target, subject_of_digest, subject_of_index, walk
+from lineage_ledger.v1 import entry_pb2, trace_pb2
+
+if TYPE_CHECKING:
+    from lineage_ledger.cli.verified import VerifiedReader
+    from lineage_ledger.rpc.connection import Connection
+
+Subject: TypeAlias = PredictionId | int | entry_pb2.Digest
+
+SHOWN_LIMITS = (
+    "Absence: what the server leaves out of its answer is not seen; an audit sees it.",
+    "Producers: who sealed is shown by key; the key's name and standing are not, `lineage receipt` proves them.",
+    "Truth: that a producer said it is shown, that it is so is not.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a subject came from. Entries are in the checkpoint's tree, and sealed by the keys they are shown with."""
+
+    origin: str
+    checkpoint: Checkpoint
+    nodes: tuple[Node, ...]
+    """The subject first, breadth first."""
+    sealed: Mapping[int, SealedEntry]
+    """By index: the nodes' entries, each with its seal."""
+    producer_names: Mapping[bytes, str]
+    """By public key."""
+    limits: tuple[str, ...]
+    """What is not shown."""
+
+    @classmethod
+    def of_receipt(cls, receipt: VerifiedReceipt) -> Lineage:
+        """The lineage that a verified receipt proves, producers' names included."""
+        names = {public_key: signer.name for public_key, signer in receipt.signers.items()}
+        return cls(receipt.origin, receipt.checkpoint, receipt.nodes, receipt.sealed, names, receipt.limits)
+
+
+def parse_subject(text: str) -> Subject:
+    """What `ID|INDEX|DIGEST` means. Raises `MalformedError`."""
+    from lineage_ledger.formats.digest import parse_digest
+    from lineage_ledger.formats.text import parse_decimal
+
+    if text.isdecimal():
+        return parse_decimal(text)
+    return parse_digest(text) if ":" in text else PredictionId.parse(text)
+
+
+def fetch(connection: Connection, reader: VerifiedReader, subject: Subject) -> Lineage:
+    """Ask the server for the lineage and check it: each entry's place and seal, and that each belongs to the subject.
+
+    The graph is walked again here, over what was proven; of the server's answer only the entries are used. Raises
+    `VerificationError` or `RpcError`.
+    """
+    answered = _ask(connection, subject)
+    sealed, names, entries, leaves = {}, {}, {}, {}
+    for node in answered:
+        if node.resolved:
+            found = reader.sealed(node.index, node.entry, node.seal_index)
+            sealed[node.index] = found
+            names[found.seal.body.public_key] = node.producer_name
+            entries[node.index] = strict.parse_entry(node.entry)
+            leaves[node.index] = merkle.leaf_hash(node.entry)
+    start = _start(subject, answered[0], sealed)
+    if start.index is not None and start.index not in sealed:
+        raise VerificationError(f"the server left entry {start.index} out of its own lineage")
+    nodes = walk(StatementsAtHand(entries, leaves, sealed), start)
+    unrelated = sealed.keys() - {node.index for node in nodes}
+    if unrelated:
+        raise VerificationError(f"the server sent entry {min(unrelated)}, to which the subject does not lead")
+    return Lineage(reader.origin, reader.checkpoint, tuple(nodes), sealed, names, SHOWN_LIMITS)
+
+
+def subject_text(subject: Subject) -> str:
+    """The subject as it is written."""
+    return format_digest(subject) if isinstance(subject, entry_pb2.Digest) else str(subject)
+
+
+def _start(subject: Subject, first: trace_pb2.TraceNode, sealed: Mapping[int, SealedEntry]) -> Target:
+    if isinstance(subject, entry_pb2.Digest):
+        return subject_of_digest(subject)
+    if isinstance(subject, PredictionId):
+        found = sealed.get(first.index) if first.resolved else None
+        prediction = None if found is None else strict.parse_entry(found.entry)
+        if found is None or prediction is None or not prediction.HasField("prediction"):
+            raise VerificationError(f"the server's answer does not begin with the prediction {subject}")
+        if found.prediction_id(prediction.prediction) != subject:
+            raise VerificationError(f"the server answered with another prediction than {subject}")
+        return subject_of_index(first.index)
+    return subject_of_index(subject)
+
+
+def _ask(connection: Connection, subject: Subject) -> list[trace_pb2.TraceNode]:
+    """All pages of the server's answer."""
+    from lineage_ledger.rpc import methods
+
+    request = trace_pb2.TraceRequest()
+    if isinstance(subject, PredictionId):
+        request.prediction_id = str(subject)
+    elif isinstance(subject, int):
+        request.index = subject
+    elif subject.algorithm != entry_pb2.DIGEST_ALGORITHM_SHA256:
+        raise VerificationError(f"{format_digest(subject)[:80]}: artifacts are traced by their sha256; give its index")
+    else:
+        request.artifact_digest = subject.value
+    nodes: list[trace_pb2.TraceNode] = []
+    while True:
+        response = connection.call(methods.TRACE, request)
+        nodes.extend(response.nodes)
+        request.page_token = response.next_page_token
+        if not nodes or len(nodes) > MAX_NODES:
+            raise VerificationError(f"the server answered with {len(nodes):,} nodes; there are 1 to {MAX_NODES:,}")
+        if not request.page_token:
+            return nodes

@@ -1,0 +1,147 @@
+"""Options that several commands have: where the ledger is, with which key to trust it, and how to print."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import click
+
+from lineage_ledger.cli.output import Output
+from lineage_ledger.cli.types import FILE, FOLDER, VERIFIER_KEY, read_line
+from lineage_ledger.formats.keys import SigningKey, read_signing_key
+from lineage_ledger.formats.note import Verifier
+
+if TYPE_CHECKING:
+    from lineage_ledger.rpc.connection import Connection
+    from lineage_ledger.rpc.endpoint import Endpoint
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_DEFAULT_SERVER: Final = "127.0.0.1:7461"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a ledger and how to trust it."""
+
+    server: str | None
+    data: Path | None
+    verifier_key: Verifier | None
+    token: str | None = field(repr=False)
+    token_file: Path | None
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    timeout_s: float
+
+    @property
+    def verifier(self) -> Verifier:
+        """The pinned key. Raises `click.UsageError` if there is none: nothing is believed without it."""
+        if self.verifier_key is not None:
+            return self.verifier_key
+        if self.data is not None:
+            return Verifier.parse(read_line(self.data / "verifier.key"))
+        raise click.UsageError(
+            "the ledger's verifier key is needed, to check what the server answers: give --verifier-key (or "
+            "LINEAGE_VERIFIER_KEY), the line that `lineage serve` prints, or --data DIR"
+        )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Raises `SettingsError`."""
+        from lineage_ledger.rpc.endpoint import Endpoint
+
+        token = read_line(self.token_file) if self.token is None and self.token_file else self.token
+        if self.server is None and self.data is not None:
+            return Endpoint(f"unix:{_socket_path(self.data / 'admin.sock')}", timeout_s=self.timeout_s)
+        return Endpoint(
+            self.server or _DEFAULT_SERVER,
+            ca_file=self.tls_ca,
+            certificate_file=self.tls_cert,
+            key_file=self.tls_key,
+            token=token,
+            timeout_s=self.timeout_s,
+        )
+
+    def connect(self) -> Connection:
+        """A connection, which is made when it is first used. Raises `SettingsError`."""
+        from lineage_ledger.rpc.connection import Connection
+
+        return Connection(self.endpoint)
+
+    def admin_key(self, path: Path | None) -> SigningKey:
+        """The admin's key: that in `path`, or the data directory's. Raises `InvalidKeyError`, `click.UsageError`."""
+        if path is None and self.data is None:
+            raise click.UsageError("the admin's key is needed to sign this: give --admin-key FILE, or --data DIR")
+        return read_signing_key(path or Path(self.data or "") / "keys" / "admin.key")[1]
+
+
+def _socket_path(path: Path) -> str:
+    """The shorter way to say it: the system allows 107 bytes only."""
+    return min(str(path.absolute()), os.path.relpath(path), key=len)
+
+
+def _option(name: str, *, envvar: bool = True, **attributes: Any) -> Decorator:
+    variable = f"LINEAGE_{name.removeprefix('--').replace('-', '_').upper()}" if envvar else None
+    return click.option(name, envvar=variable, show_envvar=envvar, **attributes)
+
+
+_ACCESS_OPTIONS: Final = (
+    _option("--server", metavar="HOST:PORT", help=f"The ledger's server. [default: {_DEFAULT_SERVER}]"),
+    _option("--data", type=FOLDER, help="Folder of a ledger on this machine: its Unix socket and its keys are used."),
+    _option("--verifier-key", type=VERIFIER_KEY, metavar="VKEY", help="Key of the ledger: its text, or a file."),
+    _option("--token", metavar="TOKEN", help="Bearer token. Others can see a command line: prefer the variable."),
+    _option("--token-file", type=FILE, help="File that holds the bearer token."),
+    _option("--tls-ca", type=FILE, help="Authority that signed the server's certificate (PEM); turns TLS on."),
+    _option("--tls-cert", type=FILE, help="The client's certificate (PEM)."),
+    _option("--tls-key", type=FILE, help="Its key (PEM)."),
+    _option(
+        "--timeout-s",
+        type=click.FloatRange(0, 3_600, min_open=True),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long one call may take.",
+    ),
+)
+
+
+def access_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Adds the options that say where the ledger is; the command gets them as `access`."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> Result:
+        access = Access(**{name: values.pop(name) for name in Access.__dataclass_fields__})
+        return command(access=access, **values)
+
+    for option in reversed(_ACCESS_OPTIONS):
+        option(wrapper)
+    return wrapper
+
+
+def output_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Adds `--json`; the command gets `out`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @functools.wraps(command)
+    def wrapper(*, as_json: bool, **values: Any) -> Result:
+        return command(out=Output(as_json=as_json), **values)
+
+    return wrapper
+
+
+def key_file_option(help_text: str, *, required: bool = True) -> Decorator:
+    """Adds `--key-file`, a producer's signing key."""
+    return _option("--key-file", type=FILE, required=required, help=help_text)
+
+
+def examples(*lines: str) -> str:
+    """An epilog of examples, which click leaves as it is."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

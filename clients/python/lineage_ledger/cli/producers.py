@@ -1,0 +1,207 @@
+"""`lineage producers`: who may append."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lineage_ledger.cli.keygen import RegistrationRequest
+from lineage_ledger.cli.options import Access, access_options, examples, output_option
+from lineage_ledger.cli.output import Fields, Output, Table
+from lineage_ledger.cli.types import FILE, HASH, TIME
+from lineage_ledger.errors import InvalidKeyError, VerificationError
+from lineage_ledger.formats import admin
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.describe import format_time
+from lineage_ledger.formats.keys import read_signing_key
+from lineage_ledger.v1 import admin_pb2
+
+PAGE_SIZE = 1_000
+
+
+def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--admin-key` to those that say where the ledger is."""
+    option = click.option(
+        "--admin-key",
+        type=FILE,
+        help="The admin's signing key. [default: DIR/keys/admin.key of --data]",
+    )
+    return access_options(option(output_option(command)))
+
+
+@click.group(
+    epilog=examples(
+        "lineage producers list --data ledger",
+        "lineage producers add --data ledger --key-file server.key",
+    )
+)
+def producers() -> None:
+    """Register, retire and list the producers of a ledger.
+
+    Over the ledger's Unix socket (--data DIR), or over the network with the admin role (--server, --admin-key).
+    """
+
+
+@producers.command(
+    epilog=examples(
+        "lineage producers add --data ledger --key-file server.key",
+        "lineage producers add --data ledger --request lineage-registration-request+model-server+rXzC…",
+        "lineage producers add --server ledger.example.com:7461 --tls-ca ca.pem --admin-key admin.key "
+        "--verifier-key ledger.vkey --key-file server.key",
+    )
+)
+@click.option("--key-file", type=FILE, help="The producer's signing key, as `lineage keygen` made it.")
+@click.option("--request", metavar="LINE", help="Instead: what `lineage keygen --origin` printed.")
+@click.option("--name", help="Name to register. [default: the key's]")
+@admin_options
+def add(
+    key_file: Path | None, request: str | None, name: str | None, access: Access, admin_key: Path | None, out: Output
+) -> None:
+    """Register a producer's key, so that what it seals is taken."""
+    if (key_file is None) == (request is None):
+        raise click.UsageError("give the producer's key (--key-file FILE) or its request (--request LINE)")
+    origin = access.verifier.name
+    if key_file is not None:
+        if not key_file.exists():
+            raise InvalidKeyError(
+                f"there is no key file {key_file}; make one with `lineage keygen {key_file} --name NAME`"
+            )
+        wanted = RegistrationRequest.of_key(*read_signing_key(key_file), origin)
+    else:
+        wanted = RegistrationRequest.parse(request or "", origin)
+    entry = admin.build_registration(
+        origin,
+        public_key=wanted.public_key,
+        name=name or wanted.name,
+        possession_signature=wanted.possession_signature,
+        time_unix_ns=time.time_ns(),
+        admin_key=access.admin_key(admin_key),
+    )
+    from lineage_ledger.rpc import methods
+
+    with access.connect() as connection:
+        answer = connection.call(methods.REGISTER_PRODUCER, admin_pb2.RegisterProducerRequest(entry=entry))
+    _show_change(access, out, "registered", wanted.public_key, answer, name=name or wanted.name)
+
+
+@producers.command(epilog=examples("lineage producers retire --data ledger 3b6a27bc…29 --last-block 1200"))
+@click.argument("public_key", type=HASH)
+@click.option(
+    "--last-block",
+    type=click.IntRange(1, (1 << 63) - 1),
+    required=True,
+    help="Last block, by number, in which the key's open chains may go on; `lineage stats` shows the newest.",
+)
+@admin_options
+def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path | None, out: Output) -> None:
+    """Retire a key: it opens no chain from now on, its open ones end with a block."""
+    entry = admin.build_retirement(
+        access.verifier.name,
+        public_key=public_key,
+        last_block=last_block,
+        time_unix_ns=time.time_ns(),
+        admin_key=access.admin_key(admin_key),
+    )
+    from lineage_ledger.rpc import methods
+
+    with access.connect() as connection:
+        answer = connection.call(methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest(entry=entry))
+    _show_change(access, out, "retired", public_key, answer)
+
+
+@producers.command(
+    epilog=examples("lineage producers compromise --data ledger 3b6a27bc…29 --suspect-since 2026-03-01T12:00:00Z")
+)
+@click.argument("public_key", type=HASH)
+@click.option("--suspect-since", type=TIME, required=True, help="Since when what the key signed is suspect (RFC 3339).")
+@admin_options
+def compromise(public_key: bytes, suspect_since: int, access: Access, admin_key: Path | None, out: Output) -> None:
+    """Declare a key compromised: nothing that it signs is taken from now on."""
+    entry = admin.build_compromise(
+        access.verifier.name,
+        public_key=public_key,
+        suspect_since_unix_ns=suspect_since,
+        time_unix_ns=time.time_ns(),
+        admin_key=access.admin_key(admin_key),
+    )
+    from lineage_ledger.rpc import methods
+
+    with access.connect() as connection:
+        answer = connection.call(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))
+    _show_change(access, out, "compromised", public_key, answer)
+
+
+@producers.command(
+    "list", epilog=examples("lineage producers list --data ledger", "lineage producers list --data ledger --json")
+)
+@access_options
+@output_option
+def list_(access: Access, out: Output) -> None:
+    """List all producers with the state of their keys."""
+    from lineage_ledger.rpc import methods
+
+    found: list[admin_pb2.Producer] = []
+    request = admin_pb2.ListProducersRequest(page_size=PAGE_SIZE)
+    with access.connect() as connection:
+        while True:
+            answer = connection.call(methods.LIST_PRODUCERS, request)
+            found.extend(answer.producers)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                break
+    documents = [_producer_document(producer) for producer in found]
+    table = Table(
+        ("name", "state", "registered at", "ended at", "public key"),
+        [
+            (
+                document["name"],
+                document["state"],
+                str(document["registered_index"]),
+                str(document.get("ended_index", "")),
+                document["public_key"],
+            )
+            for document in documents
+        ],
+    )
+    out.show({"producers": documents}, table)
+
+
+def _producer_document(producer: admin_pb2.Producer) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": producer.name,
+        "public_key": producer.public_key.hex(),
+        "state": admin_pb2.ProducerState.Name(producer.state).removeprefix("PRODUCER_STATE_").lower(),
+        "registered_index": producer.registered_index,
+    }
+    if producer.ended_index:
+        document["ended_index"] = producer.ended_index
+    if producer.last_block:
+        document["last_block"] = producer.last_block
+    if producer.suspect_since_unix_ns:
+        document["suspect_since"] = format_time(producer.suspect_since_unix_ns)
+    return document
+
+
+def _show_change(
+    access: Access,
+    out: Output,
+    state: str,
+    public_key: bytes,
+    answer: admin_pb2.RegisterProducerResponse
+    | admin_pb2.RetireProducerResponse
+    | admin_pb2.CompromiseProducerResponse,
+    **more: str,
+) -> None:
+    """Print what was logged, once the checkpoint over it is verified."""
+    checkpoint = Checkpoint.open(answer.checkpoint, access.verifier)
+    if answer.index >= checkpoint.size:
+        raise VerificationError(
+            f"the server's checkpoint of size {checkpoint.size} does not cover entry {answer.index}"
+        )
+    document = {"state": state, "public_key": public_key.hex(), "index": answer.index, **more}
+    rows = [(state, public_key.hex()), *more.items(), ("index", str(answer.index))]
+    out.show(document, Fields(rows))

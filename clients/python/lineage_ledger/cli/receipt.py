@@ -1,0 +1,94 @@
+"""`lineage receipt`: a file that proves an entry to anybody, offline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from lineage_ledger.cli.lineage import parse_subject
+from lineage_ledger.cli.options import Access, access_options, examples, output_option
+from lineage_ledger.cli.output import Fields, Output
+from lineage_ledger.errors import LineageError, MalformedError, VerificationError
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.formats.tlog_proof import TlogProof
+from lineage_ledger.receipts import verify_receipt
+from lineage_ledger.v1 import entries_pb2, proofs_pb2
+
+ENTRY_SUFFIX = ".entry"
+"""Beside a tlog-proof `FILE`, its entry's bytes are in `FILE.entry`."""
+
+
+class FileError(LineageError):
+    """A file that cannot be written."""
+
+
+@click.command(
+    epilog=examples(
+        "lineage receipt --data ledger 8f5e2c0d9a1b4c7e8f5e2c0d9a1b4c7e-12-a1b2c3d4 -o loan.receipt",
+        "lineage receipt --data ledger 1203 -o entry.tlog-proof",
+    )
+)
+@click.argument("what", metavar="ID|INDEX")
+@click.option(
+    "-o", "--output", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@access_options
+@output_option
+def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> None:
+    """Write a file that proves an entry offline.
+
+    `lineage verify` checks it without any server.
+
+    For a prediction's id it is a lineage receipt, which proves the prediction with all it came from. For an index it
+    is a C2SP tlog-proof; the entry's bytes, which it proves, are written beside it as FILE.entry. The receipt is
+    verified before it is written.
+    """
+    from lineage_ledger.rpc import methods
+
+    subject, verifier = parse_subject(what), access.verifier
+    entry = b""
+    with access.connect() as connection:
+        if isinstance(subject, PredictionId):
+            request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject))
+        elif isinstance(subject, int):
+            request = proofs_pb2.GetReceiptRequest(index=subject)
+            entry = connection.call(methods.GET_ENTRY, entries_pb2.GetEntryRequest(index=subject)).entry
+        else:
+            raise MalformedError("a receipt is for a prediction's id or an index; `lineage trace` finds the index")
+        data = connection.call(methods.GET_RECEIPT, request).receipt
+    _check(data, entry, subject, verifier)
+    files = {file: data} | ({file.with_name(file.name + ENTRY_SUFFIX): entry} if entry else {})
+    for path, content in files.items():
+        _write(path, content, force=force)
+    out.show(
+        {"files": [str(path) for path in files], "size_bytes": len(data), "verified": True},
+        Fields([("wrote", f"{path}, {len(content):,} bytes") for path, content in files.items()]),
+        ((f"verified; anybody can check it with: lineage verify {file} --key '{verifier}'", ""),),
+    )
+
+
+def _check(data: bytes, entry: bytes, subject: PredictionId | int, verifier: Verifier) -> None:
+    """Whether the receipt proves what was asked for. Raises `VerificationError` or `MalformedError`."""
+    if isinstance(subject, PredictionId):
+        if verify_receipt(data, verifier).prediction_id != subject:
+            raise VerificationError(f"the server sent the receipt of another prediction than {subject}")
+    else:
+        proof = TlogProof.parse(data)
+        proof.verify(entry, verifier)
+        if proof.index != subject:
+            raise VerificationError(f"the server sent the proof of entry {proof.index}, not of {subject}")
+
+
+def _write(path: Path, content: bytes, *, force: bool) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise FileError(f"{path} is there already; choose another name, or overwrite it with --force") from None
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,79 @@
+"""Settings from a TOML file, as click's default map.
+
+Keys at the top, such as `server` or `verifier_key`, hold for every command that has such an option; a table named
+like a command holds for that command alone:
+
+    server = "ledger.example.com:7461"
+    verifier_key = "verifier.key"
+
+    [find]
+    limit = 20
+
+An option on the command line comes first, then its environment variable, then this file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from lineage_ledger.errors import SettingsError
+
+DEFAULT_FILE: Final = Path("lineage.toml")
+MAX_FILE_BYTES: Final = 1 << 20
+
+SHARED: Final = frozenset(
+    {
+        "data",
+        "key_file",
+        "server",
+        "timeout_s",
+        "tls_ca",
+        "tls_cert",
+        "tls_key",
+        "token",
+        "token_file",
+        "verifier_key",
+    }
+)
+"""Settings that mean the same for every command of the client, and for an emitter."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file. Raises `SettingsError`, which shows nothing of its content: it may hold a token."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise SettingsError(f"{path}: a settings file has at most {MAX_FILE_BYTES:,} bytes")
+        return tomllib.loads(content.decode())
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not a settings file: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def default_map(group: click.Group, context: click.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What click takes its defaults from, for every command below `group`."""
+    shared = {name: value for name, value in settings.items() if name in SHARED}
+    return {name: _for_command(group, context, name, shared, settings) for name in group.list_commands(context)}
+
+
+def _for_command(
+    group: click.Group, context: click.Context, name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = settings.get(name, {})
+    if not isinstance(own, dict):
+        raise SettingsError(f"the settings of the command {name} must be a table: write [{name}]")
+    values = {**shared, **own}
+    command = group.commands.get(name)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            values[below] = _for_command(command, context, below, shared, own)
+    return values

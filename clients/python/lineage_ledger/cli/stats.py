@@ -1,0 +1,54 @@
+"""`lineage stats`: how the ledger is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lineage_ledger.cli.options import Access, access_options, examples, output_option
+from lineage_ledger.cli.output import Fields, Output
+from lineage_ledger.cli.text import byte_size
+from lineage_ledger.formats.describe import format_time
+from lineage_ledger.v1 import admin_pb2
+
+
+@click.command(epilog=examples("lineage stats --data ledger", "lineage stats --data ledger --json"))
+@access_options
+@output_option
+def stats(access: Access, out: Output) -> None:
+    """Show how much is in the ledger and whether it takes more. Needs the admin role, or --data."""
+    from lineage_ledger.rpc import methods
+
+    with access.connect() as connection:
+        answer = connection.call(methods.GET_STATISTICS, admin_pb2.GetStatisticsRequest())
+    out.show(document(answer), Fields(rows(answer)))
+
+
+def document(answer: admin_pb2.GetStatisticsResponse) -> dict[str, Any]:
+    """All figures as plain data; names as in admin.proto, the time as RFC 3339."""
+    found = {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
+    found["block_time"] = format_time(found.pop("block_time_unix_ns"))
+    return found
+
+
+def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
+    """All figures for people, with their units."""
+    lag = max(0, answer.tree_size - answer.indexed_size)
+    filled = 100 * answer.log_bytes / answer.log_map_bytes if answer.log_map_bytes else 0.0
+    return [
+        ("origin", answer.origin),
+        ("entries", f"{answer.tree_size:,}"),
+        ("newest block", f"{answer.block_number:,}, {format_time(answer.block_time_unix_ns)}"),
+        ("predictions", f"{answer.predictions:,}"),
+        ("declared lost", f"{answer.lost:,}"),
+        ("producers", f"{answer.producers:,}"),
+        ("chains", f"{answer.chains:,}"),
+        ("batches", f"{answer.batches:,}"),
+        ("indexes behind by", f"{lag:,} entries"),
+        ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.3g}% of {byte_size(answer.log_map_bytes)}"),
+        ("indexes on disk", byte_size(answer.index_bytes)),
+        ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
+        ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),
+        ("kernel", answer.kernel),
+    ]

@@ -1,0 +1,119 @@
+"""Types of what is given on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from lineage_ledger.errors import LineageError, SettingsError
+from lineage_ledger.formats.digest import parse_digest
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.v1 import entry_pb2
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # Generic since click 8.4 only.
+
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+
+_MAX_LINE_BYTES: Final = 4_096
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_REFERENCE: Final = re.compile(r"((?:sampled:)?[a-z0-9]+:[0-9a-f]+)(?::(.+))?", re.DOTALL)
+_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
+)
+
+
+class Parsed(_ParamType):
+    """Text that `parse` makes a value of; what it raises becomes a usage error."""
+
+    def __init__(self, name: str, result: type, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._result = result
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, self._result):  # A default, or one from the settings file.
+            return value
+        try:
+            return self._parse(str(value))
+        except (LineageError, ValueError) as error:
+            return self.fail(str(error), param, ctx)
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since the Unix epoch, at least 1, of RFC 3339 text; UTC unless it says otherwise.
+
+    A day alone is its midnight. Raises `ValueError`.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not a time; write RFC 3339, such as 2026-03-01T12:00:00Z")
+    day, clock, fraction, zone = match.groups()
+    zone = "+00:00" if zone is None or zone in "Zz" else zone
+    since = datetime.fromisoformat(f"{day}T{clock or '00:00'}{zone}") - _EPOCH
+    time_unix_ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    if not 0 < time_unix_ns < 1 << 64:
+        raise ValueError(f"{text!r} is not between 1970 and 2554")
+    return time_unix_ns
+
+
+def parse_hash(text: str) -> bytes:
+    """32 bytes from 64 hex digits: a public key or a leaf hash. Raises `ValueError`."""
+    if not _HASH.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not 64 lower-case hex digits")
+    return bytes.fromhex(text)
+
+
+def parse_reference(text: str) -> tuple[entry_pb2.Digest, str]:
+    """A digest, and after another colon the role of the artifact: `sha256:<hex>:training`."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:100]!r} is not a digest, with or without a role: sha256:<hex digits>:training")
+    return parse_digest(match[1]), match[2] or ""
+
+
+def parse_pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE; the value may be empty."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"{text[:100]!r} must be NAME=VALUE")
+    return name, value
+
+
+def parse_verifier_key(text: str) -> Verifier:
+    """A verifier key (C2SP signed-note vkey), or the name of the file that holds it."""
+    is_key = text.count("+") >= 2 and not Path(text).is_file()
+    return Verifier.parse(text if is_key else read_line(Path(text)))
+
+
+def read_line(path: Path) -> str:
+    """The one line of a small file. Raises `SettingsError`, which shows nothing of it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_LINE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not text") from None
+    if "\n" in text or len(content) > _MAX_LINE_BYTES:
+        raise SettingsError(f"{path} must hold one line of text")
+    return text
+
+
+DIGEST: Final = Parsed("digest", entry_pb2.Digest, parse_digest)
+HASH: Final = Parsed("64 hex digits", bytes, parse_hash)
+PAIR: Final = Parsed("name=value", tuple, parse_pair)
+REFERENCE: Final = Parsed("digest[:role]", tuple, parse_reference)
+TIME: Final = Parsed("time", int, parse_time)
+VERIFIER_KEY: Final = Parsed("vkey", Verifier, parse_verifier_key)

@@ -1,0 +1,131 @@
+"""`lineage verify`: checks a receipt from its file and a key alone. Imports nothing that could reach a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lineage_ledger.cli import entry_view, lineage_view
+from lineage_ledger.cli.lineage import Lineage
+from lineage_ledger.cli.options import examples, output_option
+from lineage_ledger.cli.output import Fields, Output, Unchecked
+from lineage_ledger.cli.types import FILE, VERIFIER_KEY
+from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.formats import receipt as receipt_format
+from lineage_ledger.formats import tlog_proof
+from lineage_ledger.formats.describe import describe, format_time
+from lineage_ledger.formats.merkle import leaf_hash
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
+from lineage_ledger.receipts import verify_receipt
+
+ENTRY_SUFFIX = ".entry"
+_MAX_LOGGED = (
+    "Absence and truth: the file proves that this entry is in the tree, not that there is no other, or that it is so."
+)
+
+
+class UncheckableError(LineageError):
+    """What could not be checked, which is neither a yes nor a no."""
+
+
+@click.command(
+    epilog=examples(
+        "lineage verify loan.receipt --key 'example.com/ledger/prod+8f5e2c0d+AZ…='",
+        "lineage verify loan.receipt --key ledger.vkey",
+        "lineage verify entry.tlog-proof --entry entry.tlog-proof.entry --key ledger.vkey",
+    )
+)
+@click.argument("file", type=FILE)
+@click.option(
+    "--key",
+    "--verifier-key",
+    "verifier_key",
+    type=VERIFIER_KEY,
+    required=True,
+    metavar="VKEY",
+    envvar="LINEAGE_VERIFIER_KEY",
+    show_envvar=True,
+    help="The ledger's verifier key, or the file that holds it; from elsewhere than the receipt.",
+)
+@click.option("--entry", type=FILE, help="The entry's bytes, for a tlog-proof. [default: FILE.entry]")
+@output_option
+def verify(file: Path, verifier_key: Verifier, entry: Path | None, out: Output) -> None:
+    """Check a receipt offline.
+
+    No server and no network are needed, only the file and the ledger's key.
+
+    Exit status: 0 if it proves what is printed, 1 if it does not, 2 if it could not be checked.
+    """
+    try:
+        data = _read(file, receipt_format.MAX_RECEIPT_BYTES)
+        if data.startswith(tlog_proof.HEADER.encode()):
+            _verify_proof(
+                data, _read(entry or file.with_name(file.name + ENTRY_SUFFIX), MAX_ENTRY_BYTES), verifier_key, out
+            )
+        else:
+            _verify_lineage(data, verifier_key, out)
+    except UncheckableError as error:
+        raise Unchecked(error, as_json=out.as_json) from error
+
+
+def _verify_lineage(data: bytes, verifier: Verifier, out: Output) -> None:
+    verified = verify_receipt(data, verifier)
+    lineage = Lineage.of_receipt(verified)
+    block_time = format_time(verified.block_time_unix_ns)
+    document = {
+        "prediction_id": str(verified.prediction_id),
+        "block": {"number": verified.block_number, "time": block_time},
+        **lineage_view.document(lineage),
+    }
+    out.show(
+        document,
+        lineage_view.tree(lineage),
+        (("", ""),),
+        lineage_view.summary(lineage),
+        ((f"on record since {block_time}, block {verified.block_number:,}, by the ledger's clock", ""),),
+        *lineage_view.limits(lineage),
+    )
+
+
+def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) -> None:
+    proof = tlog_proof.TlogProof.parse(data)
+    checkpoint = proof.verify(entry, verifier)
+    document = {
+        "verified": True,
+        "origin": checkpoint.origin,
+        "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
+        "index": proof.index,
+        "leaf_hash": leaf_hash(entry).hex(),
+        "limits": [_MAX_LOGGED],
+    }
+    try:
+        described = describe(entry)
+    except MalformedError:
+        # Proven all the same: a kind that this version does not know.
+        name, rows = "entry of an unknown kind", []
+    else:
+        document["entry"] = described
+        name, rows = entry_view.title(described), list(entry_view.flat(described[described["kind"]]))
+    out.show(
+        document,
+        Fields([("entry", name), ("index", str(proof.index)), ("leaf_hash", leaf_hash(entry).hex()), *rows]),
+        (
+            ("verified", "bold green"),
+            (f": entry {proof.index} of the tree of {checkpoint.size:,} entries that {checkpoint.origin} signed", ""),
+        ),
+        ((f"not shown: {_MAX_LOGGED}", "dim"),),
+    )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        hint = "; a tlog-proof proves an entry's bytes: give them with --entry" if path.suffix == ENTRY_SUFFIX else ""
+        raise UncheckableError(f"cannot read {path}: {error.strerror}{hint}") from error
+    if len(data) > limit:
+        raise MalformedError(f"{path} has more than {limit:,} bytes, which is more than any of its kind")
+    return data
