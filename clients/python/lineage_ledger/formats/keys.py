@@ -163,7 +163,28 @@ def parse_signing_key(secret: str) -> tuple[str, SigningKey]:
 
 def write_signing_key(path: str | os.PathLike[str], name: str, key: SigningKey) -> None:
     """Write a new key file, mode 0600, synced. Raises `InvalidKeyError` if `path` exists or cannot be written."""
-    line = encode_signing_key(name, key).encode() + b"\n"
+    write_secret(path, encode_signing_key(name, key))
+
+
+def read_signing_key(path: str | os.PathLike[str]) -> tuple[str, SigningKey]:
+    """The name and key in a key file: one line, its end optional.
+
+    Raises `InvalidKeyError` if the file cannot be read, others than its owner may read or write it, or it is not a
+    signing key.
+    """
+    secret = read_secret(path)
+    try:
+        return parse_signing_key(secret)
+    except InvalidKeyError as error:
+        raise InvalidKeyError(f"key file {os.fspath(path)}: {error}") from None
+
+
+def write_secret(path: str | os.PathLike[str], secret: str) -> None:
+    """Write a new file of one secret line, mode 0600, synced.
+
+    Raises `InvalidKeyError` if `path` exists or cannot be written.
+    """
+    line = secret.encode() + b"\n"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -179,11 +200,10 @@ def write_signing_key(path: str | os.PathLike[str], name: str, key: SigningKey) 
         raise InvalidKeyError(f"cannot write key file {os.fspath(path)}: {error.strerror}") from error
 
 
-def read_signing_key(path: str | os.PathLike[str]) -> tuple[str, SigningKey]:
-    """The name and key in a key file: one line, its end optional.
+def read_secret(path: str | os.PathLike[str]) -> str:
+    """The line in a key file, without its end.
 
-    Raises `InvalidKeyError` if the file cannot be read, others than its owner may read or write it, or it is not a
-    signing key.
+    Raises `InvalidKeyError` if the file cannot be read, is no text, or others than its owner may read or write it.
     """
     shown = os.fspath(path)
     try:
@@ -201,8 +221,6 @@ def read_signing_key(path: str | os.PathLike[str]) -> tuple[str, SigningKey]:
             f"key file {shown} has mode {stat.S_IMODE(mode):04o}, so that others may use the key: run chmod 600 on it"
         )
     try:
-        return parse_signing_key(content.removesuffix(b"\n").decode())
+        return content.removesuffix(b"\n").decode()
     except UnicodeDecodeError:
-        raise InvalidKeyError(f"key file {shown}: not a signing key: it is not text") from None
-    except InvalidKeyError as error:
-        raise InvalidKeyError(f"key file {shown}: {error}") from None
+        raise InvalidKeyError(f"key file {shown}: not a key: it is not text") from None
