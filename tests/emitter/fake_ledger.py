@@ -188,7 +188,9 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
         """
         for index, parsed in self.seals:
             body = parsed.body
-            if body.chain_id == prediction_id.chain_id and body.first_number <= prediction_id.number < seal.next_number(body):
+            if body.chain_id == prediction_id.chain_id and body.first_number <= prediction_id.number < seal.next_number(
+                body
+            ):
                 place = seal.place_of(body, prediction_id.number)
                 if place is None:
                     return None
@@ -216,7 +218,10 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
 
 def _gap(expected: int) -> _RefusedError:
     return _RefusedError(
-        grpc.StatusCode.FAILED_PRECONDITION, "SEQUENCE_GAP", f"batch {expected} comes next", expected_sequence=str(expected)
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "SEQUENCE_GAP",
+        f"batch {expected} comes next",
+        expected_sequence=str(expected),
     )
 
 

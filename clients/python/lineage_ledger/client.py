@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from lineage_ledger.formats import admin
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
@@ -21,6 +19,9 @@ from lineage_ledger.rpc.operations import (
     Operations,
     Steps,
     ask,
+    check_end,
+    check_place,
+    parsed,
     subject_of,
 )
 from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
@@ -79,7 +80,8 @@ class Client:
         try:
             for response in stream:
                 check_place(expected, response)
-                yield response.first_index, self._run(self._operations.packed(response.first_index, response.packed))
+                steps = self._operations.packed(response.first_index, response.count, response.packed)
+                yield response.first_index, self._run(steps)
                 expected = response.first_index + response.count
         finally:
             stream.cancel()
@@ -132,42 +134,17 @@ class Client:
 
     # -- administration --------------------------------------------------------------------------------------
 
-    def producers_add(
-        self, public_key: bytes, name: str, *, possession_signature: bytes, admin_key: SigningKey
-    ) -> int:
+    def producers_add(self, public_key: bytes, name: str, *, possession_signature: bytes, admin_key: SigningKey) -> int:
         """Register a producer's key; returns the index of the registration."""
-        entry = admin.build_registration(
-            self.origin,
-            public_key=public_key,
-            name=name,
-            possession_signature=possession_signature,
-            time_unix_ns=time.time_ns(),
-            admin_key=admin_key,
-        )
-        request = admin_pb2.RegisterProducerRequest(entry=entry)
-        return self._run(ask(methods.REGISTER_PRODUCER, request)).index
+        return self._run(self._operations.register(public_key, name, possession_signature, admin_key))
 
     def producers_retire(self, public_key: bytes, last_block: int, *, admin_key: SigningKey) -> int:
         """Retire a key: it opens no chain, its open ones go on up to block `last_block`."""
-        entry = admin.build_retirement(
-            self.origin,
-            public_key=public_key,
-            last_block=last_block,
-            time_unix_ns=time.time_ns(),
-            admin_key=admin_key,
-        )
-        return self._run(ask(methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest(entry=entry))).index
+        return self._run(self._operations.retire(public_key, last_block, admin_key))
 
     def producers_compromise(self, public_key: bytes, suspect_since_unix_ns: int, *, admin_key: SigningKey) -> int:
         """Declare a key compromised: nothing that it signed is taken any more."""
-        entry = admin.build_compromise(
-            self.origin,
-            public_key=public_key,
-            suspect_since_unix_ns=suspect_since_unix_ns,
-            time_unix_ns=time.time_ns(),
-            admin_key=admin_key,
-        )
-        return self._run(ask(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))).index
+        return self._run(self._operations.compromise(public_key, suspect_since_unix_ns, admin_key))
 
     def producers_list(self) -> Iterator[admin_pb2.Producer]:
         """All producers, as the server says."""
@@ -214,24 +191,3 @@ class Client:
                 result: T = done.value
                 return result
             response = connection.call(call.method, call.request)
-
-
-def parsed(prediction_id: PredictionId | str) -> PredictionId:
-    """The id, whichever way it was given. Raises `MalformedError`."""
-    return PredictionId.parse(prediction_id) if isinstance(prediction_id, str) else prediction_id
-
-
-def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:
-    """Raises `VerificationError` if a stream's part does not go on where the one before ended."""
-    from lineage_ledger.errors import VerificationError
-
-    if response.first_index != expected:
-        raise VerificationError(f"the server's stream goes on at {response.first_index} where {expected} was next")
-
-
-def check_end(reached: int, end: int) -> None:
-    """Raises `VerificationError` if a stream stopped early."""
-    from lineage_ledger.errors import VerificationError
-
-    if end and reached != end:
-        raise VerificationError(f"the server's stream stopped at {reached}, before {end}")

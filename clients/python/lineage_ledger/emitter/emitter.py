@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
-from time import time_ns
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
@@ -34,7 +35,8 @@ _STATEMENTS = frozenset({3, 4, 5, 6})
 _prediction_id: Callable[[tuple[bytes, int, bytes]], PredictionId] = functools.partial(tuple.__new__, PredictionId)
 
 
-class LoggedStatement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LoggedStatement:
     """A statement that is in the ledger."""
 
     index: int
@@ -84,7 +86,7 @@ class Binding:
                 duration_us,
                 status_code,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (no argument, however wrong, may fail a prediction)
             return self._emitter._refuse(input_commitment, error)
         ring = self._lane.ring
         number = ring.take()
@@ -115,7 +117,7 @@ class Emitter:
         policy: Policy | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Makes no connection. Raises `SettingsError`, `InvalidKeyError`, `MalformedError` or `SpoolError`."""
+        """Makes no connection. Raises `SettingsError`, `InvalidKeyError` or `SpoolError`."""
         self._policy = policy or Policy()
         if self._policy.when_full is WhenFull.SPOOL and spool is None:
             raise SettingsError('when_full="spool" needs a spool: give its folder')
@@ -159,10 +161,10 @@ class Emitter:
         return self._life.statistics()
 
     def bind(self, deployment: bytes) -> Binding:
-        """The binding for a deployment: its entry, or the 32-byte leaf hash of that. The same one gives the same binding.
+        """The binding for a deployment, given as its entry or the 32-byte leaf hash of that; one for each.
 
-        The deployment need not be logged yet. Raises `MalformedEntryError` if the entry is no deployment, `EmitterError`
-        for a 256th one.
+        The deployment need not be logged yet. Raises `MalformedEntryError` if the entry is no deployment,
+        `EmitterError` for a 256th one.
         """
         if len(deployment) == _HASH_BYTES:
             deployment_hash = bytes(deployment)
@@ -188,7 +190,9 @@ class Emitter:
         """
         data = entry if isinstance(entry, bytes) else entry.SerializeToString()
         if strict.check_entry(data) not in _STATEMENTS:
-            raise MalformedEntryError("only artifacts, runs, deployments and attestations are appended; predictions are emitted")
+            raise MalformedEntryError(
+                "only artifacts, runs, deployments and attestations are appended; predictions are emitted"
+            )
         framed, waiter, waiters = frame(data), Waiter(), self._life.waiters
         while True:
             ring = self._lane.ring
@@ -233,7 +237,8 @@ class Emitter:
             left = self._life.statistics().pending
             where = "they stay in the spool" if self._spool_folder is not None else "they are lost"
             self._reporter.report(
-                "close", EmitterError(f"{left} entries were not acknowledged within {timeout_s:g} s of closing; {where}")
+                "close",
+                EmitterError(f"{left} entries were not acknowledged within {timeout_s:g} s of closing; {where}"),
             )
         return complete
 
@@ -263,7 +268,7 @@ class Emitter:
                 ring.slots[number & ring.mask] = framed
                 return self._settle(ring, number, framed) if ring.attention else (ring.chain_id, number)
         ring.refuse(number)
-        if ring.closed:
+        if ring.closed or self._closed:
             return self._place_again(ring, number, framed)
         if self._policy.fail_closed or self._policy.when_full is WhenFull.RAISE:
             raise EmitterFullError(
@@ -303,12 +308,10 @@ class Emitter:
     # -- life and death --------------------------------------------------------------------------------------
 
     def _begin(self) -> Life:
-        return Life(
-            self._identity, self._policy, self._spool_folder, self._lane, self._deployments, self._reporter
-        )
+        return Life(self._identity, self._policy, self._spool_folder, self._lane, self._deployments, self._reporter)
 
-    def _before_fork(self) -> None:
-        self._life.before_fork()
+    def _before_fork(self) -> bool:
+        return self._life.before_fork()
 
     def _after_fork_in_parent(self) -> None:
         self._life.after_fork_in_parent()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lineage_ledger.rpc.endpoint import Endpoint
 
 _RETRY_S = 0.002
+_SETTLE_S = 0.02
 
 LOCK = threading.RLock()
 """Held while a process forks, and for what must not be half done in a child."""
@@ -73,8 +74,9 @@ def connect(endpoint: Endpoint, is_cancelled: Callable[[], bool]) -> Connection 
 def _quiet() -> None:
     global _forks_waiting
     _forks_waiting = 1
-    for emitter in list(_emitters):
-        emitter._before_fork()
+    were_connected = [emitter._before_fork() for emitter in list(_emitters)]
+    if any(were_connected):
+        time.sleep(_SETTLE_S)
 
 
 def _before() -> None:

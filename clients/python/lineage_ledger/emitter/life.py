@@ -154,6 +154,8 @@ class Life:
             self._lane.ring.close()
             return True
         self.hurry()
+        with self._window.changed:
+            self._window.changed.notify_all()  # The thread may wait for room in it.
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
@@ -178,15 +180,18 @@ class Life:
             pending=max(0, emitted - self._acknowledged - lost),
             recovered=self._recovered,
             unacknowledged_bytes=self._window.held_bytes,
-            spool_bytes=self._spool.bytes if self._spool is not None else 0,
+            spool_bytes=self._spool.size_bytes if self._spool is not None else 0,
             last_error=self._reporter.last_error,
         )
 
     # -- around a fork ---------------------------------------------------------------------------------------
 
-    def before_fork(self) -> None:
-        """End the connection and its threads: gRPC must hold no lock and no thread while the process is copied."""
-        self._sender.quiesce()
+    def before_fork(self) -> bool:
+        """End the connection and its threads: gRPC must hold no lock and no thread while the process is copied.
+
+        Whether there was one.
+        """
+        return self._sender.quiesce()
 
     def after_fork_in_parent(self) -> None:
         """Go on where it was."""
@@ -220,7 +225,7 @@ class Life:
         lost = sum(dropped.count for dropped in batches)
         chain = batch.chain_id.hex()
         failure = EmitterError(
-            f"the ledger refused batch {batch.sequence} of chain {chain} for good; {lost} entries of the chain are lost "
+            f"the ledger refused batch {batch.sequence} of chain {chain} for good; {lost} of its entries are lost "
             f"and the emitter goes on in a new chain: {error}"
         )
         self._reporter.report("chain ended", failure)
@@ -248,7 +253,7 @@ class Life:
     def _run(self) -> None:
         try:
             self._adopt_orphans()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (what an earlier process left must not stop this one)
             self._reporter.report("spool", error)
         while True:
             try:
@@ -260,7 +265,7 @@ class Life:
                     return
                 self._drain()
                 self._watch_for_holes()
-            except Exception as error:  # The thread must outlive whatever happens: nobody else seals.
+            except Exception as error:  # noqa: BLE001  (the thread must outlive whatever happens: nobody else seals)
                 self._reporter.report("emitter thread", error)
                 if self._closing:
                     return
@@ -305,12 +310,14 @@ class Life:
         except LineageError as error:
             # Cannot be, since every entry is checked before it is placed; if it is, the rest must go on.
             self._reporter.report("sealing", error)
-            self._abandoned += cut.count
+            self._abandoned += cut.entries
             batch = chain.sealer.seal(Cut(cut.first_number, cut.next_number, b"", 0, _whole(cut)), ())
         self._hand_over(chain, batch)
         if cut.lost:
             lost = sum(end - first for first, end in cut.lost)
-            self._reporter.report("lost", EmitterError(f"{lost} entries of chain {chain.sealer.chain_id.hex()} are lost"))
+            self._reporter.report(
+                "lost", EmitterError(f"{lost} entries of chain {chain.sealer.chain_id.hex()} are lost")
+            )
         return True
 
     def _open(self, chain: _Chain) -> None:
@@ -337,7 +344,9 @@ class Life:
             return False
         try:
             if not self._spool.has_room(batch.size):
-                raise SpoolError(f"the spool is full: it holds {self._spool.bytes:,} of {self._policy.max_spool_bytes:,} bytes")
+                raise SpoolError(
+                    f"the spool is full: it holds {self._spool.size_bytes:,} of {self._policy.max_spool_bytes:,} bytes"
+                )
             chain.spool.append(batch)
         except SpoolError as error:
             self._reporter.report("spool", error)
@@ -348,7 +357,9 @@ class Life:
         if not self._window.is_full:
             return False
         spool, policy = self._spool, self._policy
-        return not (policy.when_full is WhenFull.SPOOL and spool is not None and spool.has_room(2 * policy.max_batch_bytes))
+        return not (
+            policy.when_full is WhenFull.SPOOL and spool is not None and spool.has_room(2 * policy.max_batch_bytes)
+        )
 
     def _watch_for_holes(self) -> None:
         ring = self._chain.ring
@@ -396,8 +407,10 @@ class Life:
             return
         new = self._switch()
         new.predecessor = Predecessor(old.sealer.chain_id, old.sealer.next_number)
-        while (cut := old.ring.cut(self._policy.max_batch_entries, self._policy.max_batch_bytes)).next_number > cut.first_number:
-            self._abandoned += cut.count
+        while (
+            cut := old.ring.cut(self._policy.max_batch_entries, self._policy.max_batch_bytes)
+        ).next_number > cut.first_number:
+            self._abandoned += cut.entries
         with self._window.changed:
             # Sealed for a chain that had ended without our knowing.
             for batch in self._window.abandon(old.sealer.chain_id):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lineage_ledger.emitter.sender import Backoff
 from lineage_ledger.errors import SettingsError
-from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, MAX_SEAL_BYTES
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES as MAX_PACKED_BYTES
+from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, MAX_SEAL_BYTES
 
 _MIN_BATCH_BYTES = 128 * 1024
 
@@ -49,7 +49,7 @@ class Policy:
     """A number that was taken for so long and not used makes the emitter go on in a new chain."""
     exit_timeout_s: float = 5.0
     """How long the process's exit waits for acknowledgements."""
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from itertools import accumulate, count
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 MAX_LOST_RANGES = 512
 
@@ -27,8 +27,8 @@ class Cut(NamedTuple):
     next_number: int
     packed: bytes
     """Entries with their length before each, in the order of their numbers."""
-    count: int
-    """Entries in `packed`."""
+    entries: int
+    """How many entries `packed` holds."""
     lost: list[tuple[int, int]]
     """Numbers that were refused, as [first, end); ascending, not touching."""
 
@@ -119,11 +119,12 @@ class Ring:
         full = False
         while entries < max_entries and not full:
             begin = position & self.mask
-            chunk = self.slots[begin : begin + max_entries - entries]
-            joined, filled = _join(chunk)
+            chunk = _filled(self.slots[begin : begin + max_entries - entries])
+            joined = b"".join(chunk)
             if size + len(joined) > max_bytes:
-                filled = bisect_right(list(accumulate(map(len, chunk[:filled]))), max_bytes - size)
-                joined, full = b"".join(chunk[:filled]), True
+                chunk = chunk[: bisect_right(list(accumulate(map(len, chunk))), max_bytes - size)]
+                joined, full = b"".join(chunk), True
+            filled = len(chunk)
             if filled:
                 self.slots[begin : begin + filled] = [None] * filled
                 parts.append(joined)
@@ -181,13 +182,10 @@ class Ring:
         return self.closed and self.drained >= self._end
 
 
-def _join(chunk: list[bytes | None]) -> tuple[bytes, int]:
-    """The filled slots at the front of `chunk`, joined, and how many they are."""
-    try:
-        return b"".join(chunk), len(chunk)  # type: ignore[arg-type]  # a hole raises TypeError, and costs no look before
-    except TypeError:
-        filled = chunk.index(None)
-        return b"".join(chunk[:filled]), filled  # type: ignore[arg-type]  # all before the first hole are bytes
+def _filled(chunk: list[bytes | None]) -> list[bytes]:
+    """The filled slots at the front of `chunk`."""
+    # `all` looks at truth only: a third of the time that `None in chunk` takes. No framed entry is empty.
+    return cast("list[bytes]", chunk if all(chunk) else chunk[: chunk.index(None)])
 
 
 class _Numbers:

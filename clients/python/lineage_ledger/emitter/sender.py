@@ -48,7 +48,7 @@ class Backoff:
     def delay_s(self, failures: int, *, refused: bool) -> float:
         """Between half and all of the delay after that many failures in a row."""
         full = min(self.least_s * 2.0 ** min(failures - 1, 20), self.most_s)
-        return (max(full, self.refused_s) if refused else full) * random.uniform(0.5, 1.0)
+        return (max(full, self.refused_s) if refused else full) * random.uniform(0.5, 1.0)  # noqa: S311  (jitter is no secret)
 
 
 class Outcomes(Protocol):
@@ -98,8 +98,8 @@ class Sender:
                     )
                     self._thread.start()
 
-    def quiesce(self) -> None:
-        """End thread, stream and channel until `resume`; what is under way is sent again then."""
+    def quiesce(self) -> bool:
+        """End thread, stream and channel until `resume`; whether there were any. What is under way is sent again."""
         with self._mutex:
             self._is_quiet = True
             thread, self._thread = self._thread, None
@@ -110,6 +110,7 @@ class Sender:
             stream.cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_QUIESCE_S)
+        return thread is not None
 
     def resume(self) -> None:
         """Let the next `wake` start again."""
@@ -126,7 +127,7 @@ class Sender:
                         while not stopping.is_set():
                             if self._window.wait_for_batches(_IDLE_STREAM_S, stopping.is_set):
                                 self._converse(connection, stopping)
-            except Exception as error:  # Whatever it was, batches wait and must be tried again.
+            except Exception as error:  # noqa: BLE001  (whatever it was, batches wait and must be tried again)
                 if stopping.is_set():
                     return
                 failures = 1 if self._window.acknowledged != before else failures + 1

@@ -1,11 +1,11 @@
 """An emitter's settings, from a TOML file and from LINEAGE_… variables, which come first.
 
-    LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
-    LINEAGE_SPOOL                                              folder
-    LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN
-    LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
-    LINEAGE_SETTINGS                                           path of the TOML file, which has the same names in lower
-                                                               case and without the prefix
+LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
+LINEAGE_SPOOL                                              folder
+LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN
+LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
+LINEAGE_SETTINGS                                           path of the TOML file, which has the same names in lower
+                                                           case and without the prefix
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class EmitterSettings:
             if not values.get(name):
                 raise SettingsError(f"{name} is not set: set {_PREFIX}{name.upper()}, or {name} in the settings file")
         texts = {name: _text(name, values[name], sources[name]) for name in (*_REQUIRED, *_OPTIONAL) if name in values}
-        options = {name: _typed(name, values[name], sources[name]) for name in _POLICY if name in values}
+        options: dict[str, Any] = {
+            name: _typed(name, values[name], sources[name]) for name in _POLICY if name in values
+        }
         paths = {name: Path(text) for name, text in texts.items()}
         return cls(
             Endpoint(
@@ -80,9 +82,7 @@ class EmitterSettings:
         """The emitter that they describe."""
         from lineage_ledger.emitter.emitter import Emitter
 
-        return Emitter(
-            self.endpoint, ledger=self.verifier_key, key=self.key_file, spool=self.spool, policy=self.policy
-        )
+        return Emitter(self.endpoint, ledger=self.verifier_key, key=self.key_file, spool=self.spool, policy=self.policy)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -123,6 +123,6 @@ def _typed(name: str, value: object, source: str) -> object:
     try:
         if isinstance(value, bool):
             raise ValueError
-        return type(default)(value)  # type: ignore[call-overload]  # int or float, of a text or number
+        return type(default)(value)
     except (ValueError, TypeError):
         raise SettingsError(f"{source}: {name} must be a number, not {value!r}") from None

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineage_ledger.emitter.sealer import SealedBatch, restore
 from lineage_ledger.emitter.errors import SpoolError
+from lineage_ledger.emitter.sealer import SealedBatch, restore
 from lineage_ledger.errors import MalformedError, SealError
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES
 
@@ -57,7 +57,7 @@ class ChainSpool:
         self._acknowledged = -1
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Bytes on disk."""
         return sum(file.size for file in self._files)
 
@@ -86,7 +86,9 @@ class ChainSpool:
             except (KeyError, OSError) as error:
                 raise SpoolError(f"batch {sequence} cannot be read from the spool {self._folder}: {error}") from error
         if hashlib.sha256(packed).digest() != header[_LENGTH_BYTES:]:
-            raise SpoolError(f"batch {sequence} in the spool {self._folder} was changed or damaged since it was written")
+            raise SpoolError(
+                f"batch {sequence} in the spool {self._folder} was changed or damaged since it was written"
+            )
         return packed
 
     def acknowledge(self, sequence: int) -> None:
@@ -123,7 +125,9 @@ class ChainSpool:
                     try:
                         batch = restore(packed)
                     except (MalformedError, SealError) as error:
-                        _logger.error("spool %s: a record is no sealed batch (%s); what follows is left out", path, error)
+                        _logger.error(
+                            "spool %s: a record is no sealed batch (%s); what follows is left out", path, error
+                        )
                         break
                     self._places[batch.sequence] = (file, file.size, len(packed))
                     file.size += _HEADER_BYTES + len(packed)
@@ -170,13 +174,13 @@ class Spool:
             raise SpoolError(f"cannot make the spool {folder}: {error.strerror}") from error
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Bytes on disk, of the chains that this process has open."""
-        return sum(chain.bytes for chain in list(self._open.values()))
+        return sum(chain.size_bytes for chain in list(self._open.values()))
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes are within the bound."""
-        return self.bytes + size <= self._max_bytes
+        return self.size_bytes + size <= self._max_bytes
 
     def begin(self, chain_id: bytes) -> ChainSpool:
         """The spool of a new chain. Raises `SpoolError`."""

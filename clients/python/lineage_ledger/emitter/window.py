@@ -70,7 +70,13 @@ class Window:
         self.begin(None)
 
     def next_to_send(
-        self, session: object, *, max_in_flight: int | None, idle_s: float, stalled_s: float, stalled: Callable[[], None]
+        self,
+        session: object,
+        *,
+        max_in_flight: int | None,
+        idle_s: float,
+        stalled_s: float,
+        stalled: Callable[[], None],
     ) -> SealedBatch | None:
         """The next batch, waiting for it and for its turn.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 
-from lineage_ledger.rpc.channels import call_metadata, grpc, open_aio_channel
+from lineage_ledger.rpc.channels import call_metadata, open_aio_channel
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.rpc.status import rpc_error
@@ -44,7 +45,7 @@ class AioConnection:
 
     async def stream(
         self, method: Method[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """One request, many responses; the deadline is for the whole stream (None: none)."""
         callable_: Any = self._channel.unary_stream(
             method.path,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import grpc
+import grpc.aio
+
 from lineage_ledger.errors import SettingsError
-
-# Read by grpc when it is imported; without it, a process that forks while grpc's threads run may hang. See
-# `lineage_ledger.emitter.forking`.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
-
-import grpc  # noqa: E402  (after the line above)
-import grpc.aio  # noqa: E402
 from lineage_ledger.rpc.endpoint import MAX_MESSAGE_BYTES, Endpoint
 
 _KEEPALIVE_MS = 30_000

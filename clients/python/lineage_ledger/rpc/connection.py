@@ -7,21 +7,23 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 
-from lineage_ledger.rpc.channels import call_metadata, grpc, open_channel
+from lineage_ledger.rpc.channels import call_metadata, open_channel
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.rpc.status import rpc_error
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
+Streamed = TypeVar("Streamed", bound=Message, covariant=True)
 
 
-class ResponseStream(Protocol[Response]):
+class ResponseStream(Protocol[Streamed]):
     """Responses as they come; `cancel` ends the call from any thread."""
 
-    def __iter__(self) -> Iterator[Response]: ...
+    def __iter__(self) -> Iterator[Streamed]: ...
     def cancel(self) -> None: ...
 
 
@@ -39,7 +41,9 @@ class Connection:
         """One request, one response, within `timeout_s` seconds (the endpoint's own if None)."""
         callable_ = self._callable("unary_unary", method)
         try:
-            response: Response = callable_(request, timeout=timeout_s or self.endpoint.timeout_s, metadata=self._metadata)
+            response: Response = callable_(
+                request, timeout=timeout_s or self.endpoint.timeout_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise rpc_error(method.path, self.endpoint.target, error) from None
         return response

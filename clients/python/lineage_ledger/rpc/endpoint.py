@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from lineage_ledger.errors import SettingsError
@@ -47,4 +48,9 @@ class Endpoint:
     def is_local(self) -> bool:
         """Whether the target cannot leave this machine."""
         host = self.target.rpartition(":")[0].removeprefix("dns:").lstrip("/").strip("[]")
-        return self.target.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+        if self.target.startswith("unix:") or host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:  # Any other name, such as 127.example.com, may be anywhere.
+            return False

@@ -36,13 +36,19 @@ GET_CHAIN = _method("AppendService/GetChain", append_pb2.GetChainRequest, append
 GET_LEDGER = _method("AppendService/GetLedger", append_pb2.GetLedgerRequest, append_pb2.GetLedgerResponse)
 
 GET_ENTRY = _method("EntryService/GetEntry", entries_pb2.GetEntryRequest, entries_pb2.GetEntryResponse)
-STREAM_ENTRIES = _method("EntryService/StreamEntries", entries_pb2.StreamEntriesRequest, entries_pb2.StreamEntriesResponse)
-GET_PREDICTION = _method("EntryService/GetPrediction", entries_pb2.GetPredictionRequest, entries_pb2.GetPredictionResponse)
+STREAM_ENTRIES = _method(
+    "EntryService/StreamEntries", entries_pb2.StreamEntriesRequest, entries_pb2.StreamEntriesResponse
+)
+GET_PREDICTION = _method(
+    "EntryService/GetPrediction", entries_pb2.GetPredictionRequest, entries_pb2.GetPredictionResponse
+)
 FIND_PREDICTIONS = _method(
     "EntryService/FindPredictions", entries_pb2.FindPredictionsRequest, entries_pb2.FindPredictionsResponse
 )
 
-GET_CHECKPOINT = _method("ProofService/GetCheckpoint", proofs_pb2.GetCheckpointRequest, proofs_pb2.GetCheckpointResponse)
+GET_CHECKPOINT = _method(
+    "ProofService/GetCheckpoint", proofs_pb2.GetCheckpointRequest, proofs_pb2.GetCheckpointResponse
+)
 GET_INCLUSION_PROOF = _method(
     "ProofService/GetInclusionProof", proofs_pb2.GetInclusionProofRequest, proofs_pb2.GetInclusionProofResponse
 )
@@ -56,7 +62,9 @@ TRACE = _method("TraceService/Trace", trace_pb2.TraceRequest, trace_pb2.TraceRes
 REGISTER_PRODUCER = _method(
     "AdminService/RegisterProducer", admin_pb2.RegisterProducerRequest, admin_pb2.RegisterProducerResponse
 )
-RETIRE_PRODUCER = _method("AdminService/RetireProducer", admin_pb2.RetireProducerRequest, admin_pb2.RetireProducerResponse)
+RETIRE_PRODUCER = _method(
+    "AdminService/RetireProducer", admin_pb2.RetireProducerRequest, admin_pb2.RetireProducerResponse
+)
 COMPROMISE_PRODUCER = _method(
     "AdminService/CompromiseProducer", admin_pb2.CompromiseProducerRequest, admin_pb2.CompromiseProducerResponse
 )

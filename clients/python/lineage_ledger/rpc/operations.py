@@ -7,6 +7,7 @@ checkpoint of the pinned key, checkpoints by consistency with the newest one see
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -15,8 +16,9 @@ from google.protobuf.message import Message
 
 from lineage_ledger import kernel
 from lineage_ledger.errors import MalformedEntryError, ProofError, VerificationError
-from lineage_ledger.formats import merkle, seal, strict
+from lineage_ledger.formats import admin, merkle, seal, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.tlog_proof import TlogProof
@@ -24,7 +26,7 @@ from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.trace import SealedEntry
-from lineage_ledger.v1 import entries_pb2, entry_pb2, proofs_pb2, trace_pb2
+from lineage_ledger.v1 import admin_pb2, entries_pb2, entry_pb2, proofs_pb2, trace_pb2
 
 _KEPT_SEALS: Final = 1_024
 
@@ -150,17 +152,20 @@ class Operations:
             raise ProofError(f"the server gave bytes for index {index} that are not what its tree holds there")
         return LoggedEntry(index, data, proof.checkpoint)
 
-    def packed(self, first_index: int, packed: bytes) -> Steps[bytes]:
+    def packed(self, first_index: int, count: int, packed: bytes) -> Steps[bytes]:
         """Packed entries from `first_index` on, once the server has proven all of them: two proofs span the range."""
         hashes = kernel.leaf_hashes(packed)
+        if len(hashes) != count * merkle.HASH_SIZE:
+            raise VerificationError(f"the server said {count} entries and sent {len(hashes) // merkle.HASH_SIZE}")
         leaves = {
-            first_index + place: hashes[place * 32 : (place + 1) * 32] for place in range(len(hashes) // merkle.HASH_SIZE)
+            first_index + place: hashes[place * 32 : (place + 1) * 32]
+            for place in range(len(hashes) // merkle.HASH_SIZE)
         }
         if leaves:
             last = yield from self.inclusion_proof(max(leaves))
             first = yield from self.inclusion_proof(first_index) if len(leaves) > 1 else _returned(last)
             if first.checkpoint != last.checkpoint:
-                return (yield from self.packed(first_index, packed))
+                return (yield from self.packed(first_index, count, packed))
             size = last.checkpoint.size
             outside = (*reversed(_siblings(first, left=True)), *_siblings(last, left=False))
             if merkle.multiproof_root(leaves, size, outside) != last.checkpoint.root:
@@ -243,6 +248,67 @@ class Operations:
                 if node.deployment_hash and merkle.leaf_hash(logged.data) != node.deployment_hash:
                     raise VerificationError(f"the entry at {node.index} is not the deployment that was referred to")
         return Page(tuple(response.nodes), response.next_page_token)
+
+    # -- administration --------------------------------------------------------------------------------------
+
+    def register(self, public_key: bytes, name: str, possession_signature: bytes, admin_key: SigningKey) -> Steps[int]:
+        entry = admin.build_registration(
+            self.verifier.name,
+            public_key=public_key,
+            name=name,
+            possession_signature=possession_signature,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        response = yield from ask(methods.REGISTER_PRODUCER, admin_pb2.RegisterProducerRequest(entry=entry))
+        return (yield from self._logged(response.index, response.checkpoint))
+
+    def retire(self, public_key: bytes, last_block: int, admin_key: SigningKey) -> Steps[int]:
+        entry = admin.build_retirement(
+            self.verifier.name,
+            public_key=public_key,
+            last_block=last_block,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        response = yield from ask(methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest(entry=entry))
+        return (yield from self._logged(response.index, response.checkpoint))
+
+    def compromise(self, public_key: bytes, suspect_since_unix_ns: int, admin_key: SigningKey) -> Steps[int]:
+        entry = admin.build_compromise(
+            self.verifier.name,
+            public_key=public_key,
+            suspect_since_unix_ns=suspect_since_unix_ns,
+            time_unix_ns=time.time_ns(),
+            admin_key=admin_key,
+        )
+        response = yield from ask(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))
+        return (yield from self._logged(response.index, response.checkpoint))
+
+    def _logged(self, index: int, signed: bytes) -> Steps[int]:
+        """The index, if a checkpoint of the pinned key covers it. Who administers need not be allowed to read."""
+        yield from ()
+        size = Checkpoint.open(signed, self.verifier).size
+        if size <= index:
+            raise VerificationError(f"the server's checkpoint of size {size} does not cover the new entry at {index}")
+        return index
+
+
+def parsed(prediction_id: PredictionId | str) -> PredictionId:
+    """The id, whichever way it was given. Raises `MalformedError`."""
+    return PredictionId.parse(prediction_id) if isinstance(prediction_id, str) else prediction_id
+
+
+def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:
+    """Raises `VerificationError` if a stream's part does not go on where the one before ended."""
+    if response.first_index != expected:
+        raise VerificationError(f"the server's stream goes on at {response.first_index} where {expected} was next")
+
+
+def check_end(reached: int, end: int) -> None:
+    """Raises `VerificationError` if a stream stopped early."""
+    if end and reached != end:
+        raise VerificationError(f"the server's stream stopped at {reached}, before {end}")
 
 
 def subject_of(subject: PredictionId | int | bytes) -> trace_pb2.TraceRequest:

@@ -1,0 +1,200 @@
+"""The client for asyncio; what it asks and how it checks is that of `lineage_ledger.client`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.rpc import methods
+from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.rpc.operations import (
+    InclusionProof,
+    LoggedEntry,
+    LoggedPrediction,
+    Operations,
+    Steps,
+    ask,
+    check_end,
+    check_place,
+    parsed,
+    subject_of,
+)
+from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
+
+if TYPE_CHECKING:
+    from lineage_ledger.rpc.aio import AioConnection
+
+T = TypeVar("T")
+
+_PRODUCERS_PAGE = 1_000
+
+
+class AsyncClient:
+    """A ledger as seen through its server. `ledger` is its verifier key, which every answer is held against.
+
+    Every method may raise `RpcError`, when the server refuses or cannot be reached, and `VerificationError`, when what
+    it answered does not prove what was asked.
+    """
+
+    def __init__(self, target: str | Endpoint, *, ledger: str) -> None:
+        """Makes no connection yet. Raises `SettingsError` or `MalformedError`."""
+        self.endpoint = target if isinstance(target, Endpoint) else Endpoint(target)
+        self._operations = Operations(Verifier.parse(ledger))
+        self._connection: AioConnection | None = None
+
+    @property
+    def origin(self) -> str:
+        """The ledger's name."""
+        return self._operations.verifier.name
+
+    async def ledger_information(self) -> append_pb2.GetLedgerResponse:
+        """Version and limits, as the server says; nothing of it is proven."""
+        return await self._run(ask(methods.GET_LEDGER, append_pb2.GetLedgerRequest()))
+
+    async def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint, consistent with every other that this client has seen."""
+        return await self._run(self._operations.checkpoint())
+
+    async def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None = None) -> tuple[bytes, ...]:
+        """That the tree of `newer` (the newest if None) goes on from that of `older`; hashes of RFC 6962, 2.1.2."""
+        return await self._run(self._operations.consistency_proof(older, newer))
+
+    async def inclusion_proof(self, index: int) -> InclusionProof:
+        """That some leaf is at `index`."""
+        return await self._run(self._operations.inclusion_proof(index))
+
+    async def get_entry(self, index: int) -> LoggedEntry:
+        """The entry at `index`."""
+        return await self._run(self._operations.entry(index))
+
+    async def stream_entries(self, start: int = 0, end: int = 0) -> AsyncIterator[tuple[int, bytes]]:
+        """Entries [start, end), or to the end of the tree: first index and packed entries, some at a time, in order."""
+        request = entries_pb2.StreamEntriesRequest(start=start, end=end)
+        expected = start
+        stream = self._connected().stream(methods.STREAM_ENTRIES, request)
+        try:
+            async for response in stream:
+                check_place(expected, response)
+                steps = self._operations.packed(response.first_index, response.count, response.packed)
+                yield response.first_index, await self._run(steps)
+                expected = response.first_index + response.count
+        finally:
+            await stream.aclose()
+        check_end(expected, end)
+
+    async def get_prediction(self, prediction_id: PredictionId | str) -> LoggedPrediction:
+        """The prediction with that id."""
+        return await self._run(self._operations.prediction(parsed(prediction_id)))
+
+    async def find_predictions(
+        self,
+        *,
+        request_id: bytes = b"",
+        from_time_unix_ns: int = 0,
+        until_time_unix_ns: int = 0,
+        public_key: bytes = b"",
+        deployment_hash: bytes = b"",
+    ) -> AsyncIterator[LoggedPrediction]:
+        """Predictions for which all criteria that are given hold, oldest first. That none is missing is not proven."""
+        criteria = entries_pb2.FindPredictionsRequest(
+            request_id=request_id,
+            from_time_unix_ns=from_time_unix_ns,
+            until_time_unix_ns=until_time_unix_ns,
+            public_key=public_key,
+            deployment_hash=deployment_hash,
+        )
+        while True:
+            page = await self._run(self._operations.find(criteria))
+            for item in page.items:
+                yield item
+            if not page.next_page_token:
+                return
+            criteria.page_token = page.next_page_token
+
+    async def receipt(self, subject: PredictionId | str | int) -> bytes:
+        """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified."""
+        return await self._run(self._operations.receipt(subject if isinstance(subject, int) else parsed(subject)))
+
+    async def trace(self, subject: PredictionId | int | bytes) -> AsyncIterator[trace_pb2.TraceNode]:
+        """All that a prediction (id), entry (index) or artifact (SHA-256) came from, breadth first.
+
+        Every node's entry is proven; that no run or attestation is missing is not.
+        """
+        request = subject_of(subject)
+        while True:
+            page = await self._run(self._operations.trace(request))
+            for item in page.items:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    # -- administration --------------------------------------------------------------------------------------
+
+    async def producers_add(
+        self, public_key: bytes, name: str, *, possession_signature: bytes, admin_key: SigningKey
+    ) -> int:
+        """Register a producer's key; returns the index of the registration."""
+        return await self._run(self._operations.register(public_key, name, possession_signature, admin_key))
+
+    async def producers_retire(self, public_key: bytes, last_block: int, *, admin_key: SigningKey) -> int:
+        """Retire a key: it opens no chain, its open ones go on up to block `last_block`."""
+        return await self._run(self._operations.retire(public_key, last_block, admin_key))
+
+    async def producers_compromise(
+        self, public_key: bytes, suspect_since_unix_ns: int, *, admin_key: SigningKey
+    ) -> int:
+        """Declare a key compromised: nothing that it signed is taken any more."""
+        return await self._run(self._operations.compromise(public_key, suspect_since_unix_ns, admin_key))
+
+    async def producers_list(self) -> AsyncIterator[admin_pb2.Producer]:
+        """All producers, as the server says."""
+        request = admin_pb2.ListProducersRequest(page_size=_PRODUCERS_PAGE)
+        while True:
+            response = await self._run(ask(methods.LIST_PRODUCERS, request))
+            for producer in response.producers:
+                yield producer
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def statistics(self) -> admin_pb2.GetStatisticsResponse:
+        """How the server is doing, as it says."""
+        return await self._run(ask(methods.GET_STATISTICS, admin_pb2.GetStatisticsRequest()))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _connected(self) -> AioConnection:
+        if self._connection is None:
+            from lineage_ledger.rpc.aio import AioConnection  # Late: it imports grpc, which takes 0.1 s.
+
+            self._connection = AioConnection(self.endpoint)
+        return self._connection
+
+    async def _run(self, steps: Steps[T]) -> T:
+        connection = self._connected()
+        response: Any = None
+        while True:
+            try:
+                call = steps.send(response)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            response = await connection.call(call.method, call.request)

@@ -1,0 +1,50 @@
+"""What the emitter's tests share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_ledger import FakeLedger
+
+from lineage_ledger.emitter import Backoff, Emitter, Policy
+from lineage_ledger.formats.keys import SigningKey
+
+if TYPE_CHECKING:
+    MakeEmitter = Callable[..., Emitter]
+
+QUICK = Backoff(least_s=0.01, most_s=0.1, refused_s=0.05)
+
+
+@pytest.fixture
+def ledger() -> Iterator[FakeLedger]:
+    fake = FakeLedger()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def make_emitter(ledger: FakeLedger) -> Iterator[Callable[..., Emitter]]:
+    made: list[Emitter] = []
+
+    def make(*, spool: Path | None = None, target: str | None = None, **policy: Any) -> Emitter:
+        options = {"backoff": QUICK, **policy}
+        emitter = Emitter(
+            target or ledger.target,
+            ledger=ledger.vkey,
+            key=SigningKey.generate(),
+            spool=spool,
+            policy=Policy(**options),
+        )
+        made.append(emitter)
+        return emitter
+
+    yield make
+    for emitter in made:
+        emitter.close(0.5)

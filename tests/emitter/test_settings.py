@@ -1,0 +1,67 @@
+"""Settings from variables and a file: what they give, and what is said of those that are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lineage_ledger.emitter.settings import EmitterSettings
+from lineage_ledger.emitter.policy import WhenFull
+from lineage_ledger.errors import SettingsError
+from lineage_ledger.rpc.endpoint import Endpoint
+
+COMPLETE = {"LINEAGE_SERVER": "127.0.0.1:7461", "LINEAGE_VERIFIER_KEY": "o+1+x", "LINEAGE_KEY_FILE": "/k"}
+
+
+def test_variables_come_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "lineage.toml"
+    file.write_text('server = "unix:/s"\nlinger_ms = 5\nwhen_full = "block"\nspool = "/sp"\n')
+    settings = EmitterSettings.read(file, {**COMPLETE, "LINEAGE_FAIL_CLOSED": "true", "LINEAGE_MAX_BATCH_ENTRIES": "9"})
+    assert settings.endpoint.target == "127.0.0.1:7461" and settings.spool == Path("/sp")
+    policy = settings.policy
+    assert (policy.linger_ms, policy.fail_closed, policy.max_batch_entries) == (5.0, True, 9)
+    assert policy.when_full is WhenFull.BLOCK
+    assert EmitterSettings.read(None, {**COMPLETE, "LINEAGE_SETTINGS": str(file)}).policy.linger_ms == 5.0
+
+
+@pytest.mark.parametrize("name", sorted(COMPLETE))
+def test_what_is_missing_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        EmitterSettings.read(None, {key: value for key, value in COMPLETE.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("linger = 3", "no setting 'linger'"),
+        ("linger_ms = 'x'", "linger_ms must be a number"),
+        ("linger_ms = true", "linger_ms must be a number"),
+        ("fail_closed = 1", "fail_closed must be true or false"),
+        ("server = 3", "server must be text"),
+        ("server =", "is not TOML"),
+        ("max_batch_entries = 0", "max_batch_entries must be 1 to"),
+        ("when_full = 'burn'", "when_full must be one of"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "lineage.toml"
+    file.write_text(content)
+    environment = {name: value for name, value in COMPLETE.items() if name != "LINEAGE_SERVER" or "server" not in content}
+    with pytest.raises(SettingsError, match=said):
+        EmitterSettings.read(file, environment)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        EmitterSettings.read("/nowhere/lineage.toml", COMPLETE)
+
+
+def test_a_token_never_crosses_a_network_in_the_clear() -> None:
+    with pytest.raises(SettingsError, match="unencrypted"):
+        Endpoint("example.com:7461", token="secret")
+    with pytest.raises(SettingsError, match="unencrypted"):
+        Endpoint("127.example.com:7461", token="secret")
+    assert "secret" not in repr(Endpoint("127.0.0.1:7461", token="secret"))
+    with pytest.raises(SettingsError, match="both"):
+        Endpoint("localhost:1", ca_file=Path("/c"), key_file=Path("/k"))
