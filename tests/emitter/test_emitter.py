@@ -38,12 +38,8 @@ def _input(worker: int, place: int) -> bytes:
 
 
 def _artifact(name: str) -> entry_pb2.Entry:
-    digest = entry_pb2.Digest(
-        algorithm=entry_pb2.DIGEST_ALGORITHM_SHA256, value=hashlib.sha256(name.encode()).digest()
-    )
-    return entry_pb2.Entry(
-        artifact=entry_pb2.Artifact(kind=entry_pb2.ARTIFACT_KIND_DATASET, digest=digest, name=name)
-    )
+    digest = entry_pb2.Digest(algorithm=entry_pb2.DIGEST_ALGORITHM_SHA256, value=hashlib.sha256(name.encode()).digest())
+    return entry_pb2.Entry(artifact=entry_pb2.Artifact(kind=entry_pb2.ARTIFACT_KIND_DATASET, digest=digest, name=name))
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:

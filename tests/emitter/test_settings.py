@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lineage_ledger.emitter.settings import EmitterSettings
 from lineage_ledger.emitter.policy import WhenFull
+from lineage_ledger.emitter.settings import EmitterSettings
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.rpc.endpoint import Endpoint
 
@@ -47,7 +47,9 @@ def test_what_is_missing_is_named(name: str) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "lineage.toml"
     file.write_text(content)
-    environment = {name: value for name, value in COMPLETE.items() if name != "LINEAGE_SERVER" or "server" not in content}
+    environment = {
+        name: value for name, value in COMPLETE.items() if name != "LINEAGE_SERVER" or "server" not in content
+    }
     with pytest.raises(SettingsError, match=said):
         EmitterSettings.read(file, environment)
 
