@@ -1,0 +1,1 @@
+"""Measurements; each `python -m benchmarks.NAME [--quick] [--json]` prints what it measured."""

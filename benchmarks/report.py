@@ -1,0 +1,75 @@
+"""The one form in which benchmarks say what they measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+from lineage_ledger import kernel
+
+_DISTRIBUTIONS = ("grpcio", "protobuf", "pynacl", "lmdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One figure: the median of its runs, and how far they lie apart."""
+
+    name: str
+    value: float
+    unit: str
+    spread: tuple[float, float]
+    """Least and greatest of the runs."""
+    runs: int
+    params: Mapping[str, object]
+
+    @classmethod
+    def of(cls, name: str, unit: str, values: Sequence[float], **params: object) -> Result:
+        return cls(name, statistics.median(values), unit, (min(values), max(values)), len(values), params)
+
+
+def report(benchmark: str, results: Sequence[Result], *, as_json: bool) -> None:
+    """Print results: one JSON object, or a line each."""
+    if as_json:
+        document = {
+            "benchmark": benchmark,
+            "commit": _commit(),
+            "machine": {"cpus": os.cpu_count(), "processor": _processor(), "system": platform.platform()},
+            "versions": {"python": platform.python_version(), "kernel": kernel.KERNEL, **_versions()},
+            "results": [asdict(result) for result in results],
+        }
+        json.dump(document, sys.stdout, indent=2)
+        print()
+        return
+    for result in results:
+        low, high = result.spread
+        print(f"{result.name:40} {result.value:>14,.1f} {result.unit}  ({low:,.1f} to {high:,.1f}, {result.runs} runs)")
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
