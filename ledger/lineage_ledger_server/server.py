@@ -190,7 +190,7 @@ class LedgerServer:
         serving = health_pb2.HealthCheckResponse
         self._set_health(serving.SERVING if status.writable else serving.NOT_SERVING)
 
-    def _set_health(self, state: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    def _set_health(self, state: int) -> None:
         self._health.set("", state)
         self._health.set(_SERVICES[0], state)
         for service in _SERVICES[1:]:

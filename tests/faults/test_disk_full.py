@@ -8,10 +8,9 @@ import time
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lineage_ledger.v1 import admin_pb2, append_pb2, append_pb2_grpc, entries_pb2, entries_pb2_grpc
-from tests.support.rpc import admin_stub, reason_of, registered
+from tests.support.rpc import admin_stub, is_serving, reason_of, registered
 from tests.support.server import RunningServer
 
 
@@ -38,7 +37,6 @@ def _append(stub, packed: bytes) -> append_pb2.AppendBatchResponse:
 def test_a_full_disk_makes_the_ledger_read_only_until_space_returns(small_disk):
     with RunningServer(small_disk / "l") as server, grpc.insecure_channel(server.address) as channel:
         stub = append_pb2_grpc.AppendServiceStub(channel)
-        health = health_pb2_grpc.HealthStub(channel)
         producer = registered(server)
         taken = [_append(stub, producer.batch()).acknowledgement]
         ballast = small_disk / "ballast"
@@ -56,10 +54,7 @@ def test_a_full_disk_makes_the_ledger_read_only_until_space_returns(small_disk):
                 assert reason_of(error)[:2] == (grpc.StatusCode.UNAVAILABLE, "DISK_FULL")
                 break
         assert refused_batch is not None
-        assert (
-            health.Check(health_pb2.HealthCheckRequest(), timeout=5).status
-            == health_pb2.HealthCheckResponse.NOT_SERVING
-        )
+        assert not is_serving(channel)
         statistics = admin_stub(server).GetStatistics(admin_pb2.GetStatisticsRequest(), timeout=5)
         assert not statistics.writable
         assert "disk is full" in statistics.not_writable_reason
@@ -78,7 +73,7 @@ def test_a_full_disk_makes_the_ledger_read_only_until_space_returns(small_disk):
                 time.sleep(0.1)
         assert time.monotonic() - freed < 5
         assert again.batch_sequence == taken[-1].batch_sequence + 1
-        assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == health_pb2.HealthCheckResponse.SERVING
+        assert is_serving(channel)
         assert server.stop() == 0
     with RunningServer(small_disk / "l") as server, grpc.insecure_channel(server.address) as channel:
         assert _append(append_pb2_grpc.AppendServiceStub(channel), refused_batch).acknowledgement.duplicate

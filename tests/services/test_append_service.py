@@ -7,12 +7,11 @@ import time
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lineage_ledger.formats import checkpoint, note, seal
 from lineage_ledger.v1 import admin_pb2, append_pb2, append_pb2_grpc, entries_pb2, entries_pb2_grpc
 from tests.support.producer import Producer, a_prediction
-from tests.support.rpc import admin_stub, reason_of, registered
+from tests.support.rpc import admin_stub, is_serving, reason_of, registered
 from tests.support.server import RunningServer
 
 
@@ -141,8 +140,7 @@ def test_idle_streams_up_to_the_limit_starve_nobody_and_more_are_refused(server,
         next(stub.AppendStream(iter([_request(b"")]), timeout=10))
     assert reason_of(refused.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
     began = time.monotonic()
-    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert is_serving(channel)
     statistics = admin_stub(server).GetStatistics(admin_pb2.GetStatisticsRequest(), timeout=5)
     assert (statistics.append_streams, statistics.max_append_streams, statistics.writable) == (4, 4, True)
     assert time.monotonic() - began < 5

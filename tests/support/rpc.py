@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lineage_ledger.formats import keys
 from lineage_ledger.v1 import admin_pb2, admin_pb2_grpc, errors_pb2
@@ -32,6 +34,13 @@ def admin_stub(server: RunningServer) -> admin_pb2_grpc.AdminServiceStub:
     """Over the Unix socket."""
     socket = server.data / "admin.sock"
     return admin_pb2_grpc.AdminServiceStub(grpc.insecure_channel(f"unix:{socket}"))
+
+
+def is_serving(channel: grpc.Channel) -> bool:
+    """What the health service says of the whole server."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def registered(server: RunningServer, name: str = "model server") -> Producer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from lineage_ledger.errors import MalformedEntryError, SealError
 from lineage_ledger.formats import admin, strict
+from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import AdminError
 from lineage_ledger_server.store.rows import ProducerRow
@@ -45,9 +46,9 @@ def check_admin_entry(entry: bytes, kind: str, origin: str, admin_public_keys: f
     Raises `MalformedEntryError`, `AdminError` (ENTRY_TOO_LARGE, KIND_NOT_ALLOWED), `SignatureError` or
     `SmallOrderKeyError`.
     """
-    if len(entry) > strict.MAX_ENTRY_BYTES:
+    if len(entry) > MAX_ENTRY_BYTES:
         raise AdminError(
-            f"the entry has {len(entry):,} bytes, at most {strict.MAX_ENTRY_BYTES:,} are taken",
+            f"the entry has {len(entry):,} bytes, at most {MAX_ENTRY_BYTES:,} are taken",
             reason="ENTRY_TOO_LARGE",
         )
     parsed = strict.parse_entry(entry)

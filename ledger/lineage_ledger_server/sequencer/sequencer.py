@@ -18,6 +18,7 @@ import structlog
 
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats import checkpoint, note
+from lineage_ledger.v1 import append_pb2
 from lineage_ledger_server.errors import DiskFullError, NotWritableError, ServerError
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.log_reader import LogReader
@@ -180,7 +181,9 @@ def sign_head(store: LogStore, signer: note.Signer) -> Head:
     return Head(store.size, root, checkpoint.Checkpoint(signer.name, store.size, root).sign(signer))
 
 
-def _decide(group: Group, work: CheckedBatch | AdminChange | Exception) -> object:
+def _decide(
+    group: Group, work: CheckedBatch | AdminChange | Exception
+) -> append_pb2.Acknowledgement | int | Exception:
     if isinstance(work, Exception):
         return work
     try:

@@ -114,7 +114,7 @@ def _read_entries(path: Path, entries: object, kind: str) -> dict[str, frozenset
     return found
 
 
-class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+class AccessInterceptor(grpc.ServerInterceptor):
     """Lets a call through if `policy` gives its caller the service's role."""
 
     def __init__(self, policy: AccessPolicy) -> None:
@@ -171,7 +171,7 @@ def _bearer_token(context: grpc.ServicerContext) -> str | None:
 
 
 def _common_name(context: grpc.ServicerContext) -> str | None:
-    names = context.auth_context().get("x509_common_name")
+    names: Any = context.auth_context().get("x509_common_name")  # a list of bytes, whatever the stubs say
     return names[0].decode("utf-8", "replace") if names else None
 
 
