@@ -1,6 +1,6 @@
 """What emitting costs: the calling thread, and the whole way to an acknowledgement by a real server.
 
-    python -m benchmarks.emit [--quick] [--json] [--data FOLDER]
+python -m benchmarks.emit [--quick] [--json] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gc
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -34,9 +33,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder on the disk to measure (default: a temporary one)")
     arguments = parser.parse_args()
     runs, entries = (3, 600_000) if arguments.quick else (7, 2_000_000)
-    with tempfile.TemporaryDirectory(prefix="lineage-bench-", dir=arguments.data) as folder, _server(
-        Path(folder) / "ledger"
-    ) as (address, verifier_key, key):
+    with (
+        tempfile.TemporaryDirectory(prefix="lineage-bench-", dir=arguments.data) as folder,
+        _server(Path(folder) / "ledger") as (address, verifier_key, key),
+    ):
         results = [
             _caller(address, verifier_key, key, runs),
             _sustained(address, verifier_key, key, runs, entries),
@@ -49,7 +49,7 @@ def _server(data: Path) -> Iterator[tuple[str, str, SigningKey]]:
     """A real `lineage serve` process; its address, its verifier key and the key of a registered producer."""
     command = [sys.executable, "-c", _SERVE, "--data", str(data), "--listen", "127.0.0.1:0"]
     with (data.parent / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=os.getcwd())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
         verifier_key = process.stdout.readline().removeprefix("verifier key: ").strip()

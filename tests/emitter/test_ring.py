@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -167,5 +168,5 @@ def test_eight_threads_and_a_cutter_account_for_every_number() -> None:
         packed += cut.packed
         lost += sum(end - first for first, end in cut.lost)
     numbers = [int.from_bytes(packed[at : at + 8], "big") for at in range(0, len(packed), 8)]
-    assert numbers == sorted(numbers) == sorted(sum(filled, []))
+    assert numbers == sorted(numbers) == sorted(chain.from_iterable(filled))
     assert lost == ring.lost_count == 8 * each - len(numbers)

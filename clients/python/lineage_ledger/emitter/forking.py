@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RETRY_S = 0.002
 _SETTLE_S = 0.02
+"""How long grpc's threads get to notice that their channel is closed; without it, one child in ten still hung."""
 
 LOCK = threading.RLock()
 """Held while a process forks, and for what must not be half done in a child."""
