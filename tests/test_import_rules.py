@@ -38,7 +38,13 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
     "cli": ("middleware", "audit", "files", "_version"),
 }
 # Rooms that are more than one module.
-CLIENT_ROOM_OF_MODULE = {"aio": "client", "_kernel": "kernel", "_kernel_checks": "kernel", "_kernel_python": "kernel"}
+CLIENT_ROOM_OF_MODULE = {
+    "aio": "client",
+    "operations": "client",
+    "_kernel": "kernel",
+    "_kernel_checks": "kernel",
+    "_kernel_python": "kernel",
+}
 SERVER_ROOM_OF_MODULE = {
     "verified_rows": "log_reader",
     "verified_tree": "log_reader",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_ledger import FakeLedger
-
 from lineage_ledger.emitter import Backoff, Emitter, Policy
 from lineage_ledger.formats.keys import SigningKey
+from tests.emitter.fake_ledger import FakeLedger
 
 if TYPE_CHECKING:
     MakeEmitter = Callable[..., Emitter]

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from fake_ledger import ORIGIN, FakeLedger
 
 from lineage_ledger.emitter import (
     Emitter,
@@ -27,6 +27,7 @@ from lineage_ledger.formats import merkle, seal
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.v1 import append_pb2, entry_pb2
+from tests.emitter.fake_ledger import ORIGIN, FakeLedger
 
 MakeEmitter = Callable[..., Emitter]
 DEPLOYMENT = hashlib.sha256(b"deployment").digest()
@@ -352,9 +353,14 @@ def test_an_emitter_that_emits_nothing_opens_no_chain(ledger: FakeLedger, make_e
 
 def test_settings_that_cannot_be(ledger: FakeLedger, tmp_path: Path) -> None:
     key = SigningKey.generate()
-    for wrong in ({"linger_ms": -1}, {"max_batch_entries": seal.MAX_BATCH_ENTRIES + 1}, {"when_full": "burn"}):
+    wrongs: list[dict[str, Any]] = [
+        {"linger_ms": -1},
+        {"max_batch_entries": seal.MAX_BATCH_ENTRIES + 1},
+        {"when_full": "burn"},
+    ]
+    for wrong in wrongs:
         with pytest.raises(SettingsError):
-            Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+            Policy(**wrong)
     with pytest.raises(SettingsError, match="needs a spool"):
         Emitter(ledger.target, ledger=ledger.vkey, key=key, policy=Policy(when_full=WhenFull.SPOOL))
     with pytest.raises(InvalidKeyError):

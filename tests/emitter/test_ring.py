@@ -146,7 +146,8 @@ def hasty_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("hasty_threads")
 def test_eight_threads_and_a_cutter_account_for_every_number() -> None:
     ring = Ring(b"c" * 16, 256)
-    each, filled = 4_000, [[] for _ in range(8)]  # type: list[list[int]]
+    each = 4_000
+    filled: list[list[int]] = [[] for _ in range(8)]
 
     def work(mine: list[int]) -> None:
         for _ in range(each):

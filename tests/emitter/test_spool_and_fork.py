@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_ledger import FakeLedger
 
 from lineage_ledger.emitter import Emitter, WhenFull
 from lineage_ledger.emitter.sealer import ChainSealer
 from lineage_ledger.emitter.spool import Spool
 from lineage_ledger.formats.keys import SigningKey, write_signing_key
 from lineage_ledger.formats.prediction import PredictionId
+from tests.emitter.fake_ledger import FakeLedger
 
 MakeEmitter = Callable[..., Emitter]
 DEPLOYMENT = hashlib.sha256(b"deployment").digest()

@@ -10,9 +10,7 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
-from lineage_ledger.rpc import methods
-from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.rpc.operations import (
+from lineage_ledger.operations import (
     InclusionProof,
     LoggedEntry,
     LoggedPrediction,
@@ -24,6 +22,8 @@ from lineage_ledger.rpc.operations import (
     parsed,
     subject_of,
 )
+from lineage_ledger.rpc import methods
+from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
 
 if TYPE_CHECKING:
