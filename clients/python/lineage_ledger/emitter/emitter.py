@@ -13,7 +13,8 @@ from typing import Self
 
 from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
-from lineage_ledger.emitter.life import Identity, Lane, Life
+from lineage_ledger.emitter.life import Lane, Life
+from lineage_ledger.emitter.outbox import Identity
 from lineage_ledger.emitter.policy import Policy, WhenFull
 from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Ring

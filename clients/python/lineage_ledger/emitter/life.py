@@ -11,35 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
-from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError, SpoolError
-from lineage_ledger.emitter.policy import Policy, WhenFull
+from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError
+from lineage_ledger.emitter.outbox import Identity, Outbox
+from lineage_ledger.emitter.policy import Policy
 from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Cut, Ring
 from lineage_ledger.emitter.sealer import ChainSealer, Predecessor, SealedBatch
-from lineage_ledger.emitter.sender import Sender
-from lineage_ledger.emitter.spool import ChainSpool, Spool
-from lineage_ledger.emitter.waiters import Waiters
-from lineage_ledger.emitter.window import Window
+from lineage_ledger.emitter.spool import ChainSpool
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats.keys import SigningKey
-from lineage_ledger.formats.note import Verifier
-from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.v1 import append_pb2
 
 _TICK_S = 0.005
 _FULL_WAIT_S = 1.0
 _AFTER_ERROR_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who emits, and to which ledger."""
-
-    endpoint: Endpoint
-    verifier: Verifier
-    """The ledger's; its name is the origin."""
-    key: SigningKey
 
 
 @dataclass(slots=True, eq=False)
@@ -77,27 +60,17 @@ class Life:
         self._lane = lane
         self._deployments = deployments
         self._reporter = reporter
-        self._spool = Spool(spool_folder, policy.max_spool_bytes) if spool_folder is not None else None
-        self.waiters = Waiters()
-        self._window = Window(policy.max_unacknowledged_bytes, policy.max_batches_in_flight)
-        self._sender = Sender(
-            identity.endpoint,
-            self._window,
-            AcknowledgementChecker(identity.verifier),
-            self,
-            self._read_spooled,
-            policy.backoff,
-        )
+        self._outbox = Outbox(identity, policy, spool_folder, reporter, lambda: self._wake.set())
+        self._window = self._outbox.window
+        self._sender = self._outbox.sender
+        self.waiters = self._outbox.waiters
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._urgent = False
         self._closing = False
-        self._ended: set[bytes] = set()
         self._hole = (-1, 0.0)
         self._retired: list[Ring] = []
-        self._adopted: dict[bytes, int] = {}
-        self._acknowledged = self._abandoned = self._recovered = 0
         self._chain = self._new_chain()
         lane.ring = self._chain.ring
 
@@ -162,9 +135,7 @@ class Life:
         with self._window.changed:
             self._window.changed.wait_for(lambda: self._window.is_empty, max(0.0, deadline_s - time.monotonic()))
             complete = self._window.is_empty and not (thread is not None and thread.is_alive())
-        self._sender.quiesce()
-        if self._spool is not None:
-            self._spool.close()
+        self._outbox.close()
         self.waiters.fail_all(NotAcknowledgedError("the emitter was closed before the ledger acknowledged the entry"))
         return complete
 
@@ -172,15 +143,15 @@ class Life:
         """Counts as of now."""
         rings = (*self._retired, self._chain.ring)
         emitted = sum(ring.numbered() for ring in rings)
-        lost = sum(ring.lost_count for ring in rings) + self._abandoned
+        lost = sum(ring.lost_count for ring in rings) + self._outbox.abandoned_entries
         return Statistics(
             emitted=emitted,
-            acknowledged=self._acknowledged,
+            acknowledged=self._outbox.acknowledged_entries,
             lost=lost,
-            pending=max(0, emitted - self._acknowledged - lost),
-            recovered=self._recovered,
+            pending=max(0, emitted - self._outbox.acknowledged_entries - lost),
+            recovered=self._outbox.recovered_entries,
             unacknowledged_bytes=self._window.held_bytes,
-            spool_bytes=self._spool.size_bytes if self._spool is not None else 0,
+            spool_bytes=self._outbox.spool_bytes,
             last_error=self._reporter.last_error,
         )
 
@@ -201,64 +172,21 @@ class Life:
 
     def after_fork_in_child(self) -> None:
         """Drop what belongs to the parent. Takes no lock: the thread that held it is not here."""
-        if self._spool is not None:
-            self._spool.forget()
-
-    # -- what the sender says --------------------------------------------------------------------------------
-
-    def acknowledged(self, batch: SealedBatch, acknowledgement: append_pb2.Acknowledgement) -> None:
-        """A batch is in the ledger (`Outcomes`)."""
-        if batch.chain_id in self._adopted:
-            self._recovered += batch.count
-        else:
-            self._acknowledged += batch.count
-        for number, place in batch.statements:
-            self.waiters.done(batch.chain_id, number, acknowledgement.first_index + place)
-        if self._spool is not None:
-            if batch.closing or self._adopted.get(batch.chain_id) == batch.sequence:
-                self._spool.end(batch.chain_id)
-            else:
-                self._spool.acknowledge(batch)
-
-    def abandoned(self, batch: SealedBatch, batches: list[SealedBatch], error: LineageError) -> None:
-        """The chain of `batch` takes nothing more (`Outcomes`)."""
-        lost = sum(dropped.count for dropped in batches)
-        chain = batch.chain_id.hex()
-        failure = EmitterError(
-            f"the ledger refused batch {batch.sequence} of chain {chain} for good; {lost} of its entries are lost "
-            f"and the emitter goes on in a new chain: {error}"
-        )
-        self._reporter.report("chain ended", failure)
-        for dropped in batches:
-            for number, _ in dropped.statements:
-                self.waiters.fail(batch.chain_id, number, NotAcknowledgedError(str(failure)))
-        if batch.chain_id not in self._adopted:
-            self._abandoned += lost
-        if self._spool is not None:
-            self._spool.end(batch.chain_id)
-        self._ended.add(batch.chain_id)
-        self._wake.set()
-
-    def failed(self, error: Exception) -> None:
-        """A connection ended, and there will be another (`Outcomes`)."""
-        self._reporter.report(f"sending {getattr(error, 'reason', '') or getattr(error, 'status', '')}".rstrip(), error)
-
-    def _read_spooled(self, batch: SealedBatch) -> bytes:
-        if self._spool is None:
-            raise SpoolError("there is no spool")
-        return self._spool.read(batch)
+        self._outbox.forget()
 
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            self._adopt_orphans()
+            self._chain.predecessor = self._outbox.adopt_orphans()
+            if self._chain.predecessor is not None:
+                self._open(self._chain)
         except Exception as error:  # noqa: BLE001  (what an earlier process left must not stop this one)
             self._reporter.report("spool", error)
         while True:
             try:
                 self._wait()
-                if self._ended:
+                if self._outbox.ended:
                     self._leave_ended_chain()
                 if self._closing:
                     self._finish()
@@ -289,13 +217,13 @@ class Life:
             self._wake.wait(min(left_s, _TICK_S))
             self._wake.clear()
         with self._window.changed:
-            while self._is_full() and not self._closing and not self._ended:
+            while self._outbox.is_full() and not self._closing and not self._outbox.ended:
                 self._window.changed.wait(_FULL_WAIT_S)
 
     def _drain(self) -> None:
         urgent, self._urgent = self._urgent, False
         chain = self._chain
-        while not self._is_full() and self._seal_next(chain):
+        while not self._outbox.is_full() and self._seal_next(chain):
             if not urgent and not chain.ring.has_batch(self._policy.max_batch_entries):
                 break
 
@@ -310,7 +238,7 @@ class Life:
         except LineageError as error:
             # Cannot be, since every entry is checked before it is placed; if it is, the rest must go on.
             self._reporter.report("sealing", error)
-            self._abandoned += cut.entries
+            self._outbox.abandoned_entries += cut.entries
             batch = chain.sealer.seal(Cut(cut.first_number, cut.next_number, b"", 0, _whole(cut)), ())
         self._hand_over(chain, batch)
         if cut.lost:
@@ -324,46 +252,19 @@ class Life:
         """Begin the chain in the ledger, if it was not."""
         if chain.sealer.next_sequence:
             return
-        if self._spool is not None:
-            try:
-                chain.spool = self._spool.begin(chain.sealer.chain_id)
-            except SpoolError as error:
-                self._reporter.report("spool", error)
+        chain.spool = self._outbox.begin_spool(chain.sealer.chain_id)
         self._hand_over(chain, chain.sealer.open(chain.predecessor))
 
     def _hand_over(self, chain: _Chain, batch: SealedBatch) -> None:
-        self._window.put(batch, in_spool=self._keep(chain, batch))
+        self._outbox.put(batch, chain.spool)
         with self._window.changed:
             chain.handed_over = batch.next_number
             self._window.changed.notify_all()
         self._sender.wake()
 
-    def _keep(self, chain: _Chain, batch: SealedBatch) -> bool:
-        """Put a batch into the spool; if that cannot be, it goes on in memory, and a crash would lose it."""
-        if self._spool is None or chain.spool is None:
-            return False
-        try:
-            if not self._spool.has_room(batch.size):
-                raise SpoolError(
-                    f"the spool is full: it holds {self._spool.size_bytes:,} of {self._policy.max_spool_bytes:,} bytes"
-                )
-            chain.spool.append(batch)
-        except SpoolError as error:
-            self._reporter.report("spool", error)
-            return False
-        return True
-
-    def _is_full(self) -> bool:
-        if not self._window.is_full:
-            return False
-        spool, policy = self._spool, self._policy
-        return not (
-            policy.when_full is WhenFull.SPOOL and spool is not None and spool.has_room(2 * policy.max_batch_bytes)
-        )
-
     def _watch_for_holes(self) -> None:
         ring = self._chain.ring
-        if ring.taken() == ring.drained or self._is_full() or ring.has_batch(1):
+        if ring.taken() == ring.drained or self._outbox.is_full() or ring.has_batch(1):
             self._hole = (-1, 0.0)
         elif self._hole[0] != ring.drained:
             self._hole = (ring.drained, time.monotonic())
@@ -401,7 +302,7 @@ class Life:
 
     def _leave_ended_chain(self) -> None:
         """The ledger takes nothing more in the current chain: what was not sealed of it is lost with it."""
-        ended, self._ended = self._ended, set()
+        ended, self._outbox.ended = self._outbox.ended, set()
         old = self._chain
         if old.sealer.chain_id not in ended:
             return
@@ -410,11 +311,11 @@ class Life:
         while (
             cut := old.ring.cut(self._policy.max_batch_entries, self._policy.max_batch_bytes)
         ).next_number > cut.first_number:
-            self._abandoned += cut.entries
+            self._outbox.abandoned_entries += cut.entries
         with self._window.changed:
             # Sealed for a chain that had ended without our knowing.
             for batch in self._window.abandon(old.sealer.chain_id):
-                self._abandoned += batch.count
+                self._outbox.abandoned_entries += batch.count
             old.handed_over = old.ring.taken()
         self.waiters.fail_chain(
             old.sealer.chain_id, NotAcknowledgedError("the chain ended before the entry was sealed; append it again")
@@ -424,29 +325,6 @@ class Life:
         chain = self._chain
         chain.ring.close()
         self._end_chain(chain, None)
-
-    def _adopt_orphans(self) -> None:
-        """Send what earlier processes left in the spool, and say which chains this one goes on from."""
-        if self._spool is None:
-            return
-        for spool, batches in self._spool.adopt():
-            last = batches[-1]
-            self._adopted[last.chain_id] = last.sequence
-            for batch in batches:
-                self._window.put(batch, in_spool=spool is not None)
-            predecessor = Predecessor(last.chain_id, last.next_number)
-            if last.closing:
-                continue
-            if self._chain.predecessor is None and not self._chain.sealer.next_sequence:
-                self._chain.predecessor = predecessor
-                self._open(self._chain)
-            else:
-                # A chain has one predecessor, so each further orphan gets a short chain that does nothing else.
-                successor = ChainSealer(self._identity.verifier.name, self._identity.key)
-                self._window.put(successor.open(predecessor), in_spool=False)
-                self._window.put(successor.close(), in_spool=False)
-        if not self._window.is_empty:
-            self._sender.wake()
 
 
 def _whole(cut: Cut) -> list[tuple[int, int]]:
