@@ -6,7 +6,7 @@
 Commitments are to serialised messages as they travel: to the message itself where there is one, and where there is a
 stream, to all its messages as gRPC frames them (a zero byte and the length as 4 bytes, big-endian, before each).
 
-grpc is not imported: a server that uses this has it, and these need to know only the shape of its handlers.
+Handlers are wrapped anew for each call, for only their (de)serialisers see the bytes that travel.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lineage_ledger.errors import SettingsError
 from lineage_ledger.middleware.commitment_key import CommitmentKey
 from lineage_ledger.middleware.http_status import CANCELLED, INTERNAL, UNKNOWN
 from lineage_ledger.middleware.recording import Recorder, Recording
+from lineage_ledger.rpc.interceptors import AioServerInterceptor, ServerInterceptor
 
 PREDICTION_ID_KEY: Final = "x-lineage-prediction-id"
 
@@ -72,7 +73,7 @@ class _Interceptor:
         return _Call(self.recorder, recording, handler) if recording is not None else None
 
 
-class LineageInterceptor(_Interceptor):
+class LineageInterceptor(_Interceptor, ServerInterceptor):
     """A `grpc.ServerInterceptor`."""
 
     def intercept_service(self, continuation: Callable[[Details], Handler], handler_call_details: Details) -> Handler:
@@ -82,8 +83,12 @@ class LineageInterceptor(_Interceptor):
         return handler if call is None else call.wrap(_stream if handler.response_streaming else _unary)
 
 
-class AioLineageInterceptor(_Interceptor):
-    """A `grpc.aio.ServerInterceptor`. Handlers may be coroutines, asynchronous generators or plain functions."""
+class AioLineageInterceptor(_Interceptor, AioServerInterceptor):
+    """A `grpc.aio.ServerInterceptor`.
+
+    Calls that `abort` are on record without their id in the answer, for grpc.aio answers before this can; so are those
+    of handlers that are plain functions, whose contexts do not show the metadata they hold.
+    """
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
@@ -137,8 +142,8 @@ class _Call:
             return
         context = self.context
         prediction_id = self._recording.emit(_code(context) if status_code is None else status_code)
-        if prediction_id is None or context is None:
-            return
+        if prediction_id is None or not hasattr(context, "trailing_metadata"):
+            return  # What the application put there cannot be seen, and is not overwritten.
         try:
             theirs = context.trailing_metadata() or ()
             context.set_trailing_metadata((*theirs, (PREDICTION_ID_KEY, str(prediction_id))))
@@ -249,10 +254,10 @@ def _framed(data: bytes) -> bytes:
 
 
 def _code(context: Context) -> int:
-    """The google.rpc.Code that the application set; 0 if none."""
+    """The google.rpc.Code that the application set; 0 if it set none, or the context does not tell."""
     try:
-        code = context.code() if context is not None else None
+        code = context.code() if hasattr(context, "code") else None
     except NotImplementedError:  # Contexts that others made may leave it out.
-        return UNKNOWN
+        return 0
     number = code if isinstance(code, int) else code.value[0] if code is not None else 0
     return number if 0 <= number <= 16 else UNKNOWN
