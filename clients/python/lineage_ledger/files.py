@@ -17,11 +17,15 @@ from lineage_ledger.errors import LineageError
 from lineage_ledger.formats.digest import ManifestFile, check_path, manifest, sha256_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lineage_ledger.v1 import entry_pb2
 
 _CHUNK_BYTES: Final = 1 << 20
+
+
+def _ignore(_: int) -> None:
+    """What nobody watches."""
 
 
 class FilesError(LineageError):
@@ -39,18 +43,21 @@ class Content(NamedTuple):
     """A folder's files, ascending by the bytes of path; empty for a single file."""
 
 
-def digest_path(path: str | os.PathLike[str]) -> Content:
-    """Digest the file or the folder at `path`. Raises `FilesError`, or `MalformedError` for a hostile name."""
-    return digest_folder(path) if Path(path).is_dir() else digest_file(path)
+def digest_path(path: str | os.PathLike[str], on_read: Callable[[int], object] = _ignore) -> Content:
+    """Digest the file or the folder at `path`. Raises `FilesError`, or `MalformedError` for a hostile name.
+
+    `on_read` is told how many bytes were read, piece by piece; so it is below.
+    """
+    return digest_folder(path, on_read) if Path(path).is_dir() else digest_file(path, on_read)
 
 
-def digest_file(path: str | os.PathLike[str]) -> Content:
+def digest_file(path: str | os.PathLike[str], on_read: Callable[[int], object] = _ignore) -> Content:
     """SHA-256 of one file's bytes, read in pieces. Raises `FilesError`."""
-    sha256, size_bytes = _hash(Path(path))
+    sha256, size_bytes = _hash(Path(path), on_read)
     return Content(sha256_digest(sha256), size_bytes, ())
 
 
-def digest_folder(path: str | os.PathLike[str]) -> Content:
+def digest_folder(path: str | os.PathLike[str], on_read: Callable[[int], object] = _ignore) -> Content:
     """SHA-256 of the manifest of all files below `path`.
 
     Raises `FilesError`, or `MalformedError` for a name that a manifest cannot hold and for a folder without files.
@@ -64,7 +71,7 @@ def digest_folder(path: str | os.PathLike[str]) -> Content:
     for file in _walk(real_root):
         relative = file.relative_to(real_root).as_posix()
         check_path(relative)
-        sha256, size_bytes = _hash(_inside(file, real_root))
+        sha256, size_bytes = _hash(_inside(file, real_root), on_read)
         files.append(ManifestFile(relative, sha256, size_bytes))
     files.sort(key=lambda file: file.path.encode())
     digest = hashlib.sha256(manifest(files)).digest()
@@ -100,7 +107,7 @@ def _inside(path: Path, root: Path) -> Path:
     return target
 
 
-def _hash(path: Path) -> tuple[bytes, int]:
+def _hash(path: Path, on_read: Callable[[int], object]) -> tuple[bytes, int]:
     """SHA-256 and size of a regular file that stays the same meanwhile."""
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
@@ -114,6 +121,7 @@ def _hash(path: Path) -> tuple[bytes, int]:
             while length := file.readinto(buffer):
                 sha256.update(memoryview(buffer)[:length])
                 size_bytes += length
+                on_read(length)
             after = os.fstat(descriptor)
     except OSError as error:
         raise FilesError(f"{path}: cannot be read: {error.strerror}") from error

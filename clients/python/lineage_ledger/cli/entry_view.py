@@ -91,7 +91,7 @@ def _prediction(content: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _artifact(content: Mapping[str, Any]) -> Iterator[Line]:
-    yield _plain(", ".join(filter(None, (short_digest(content["digest"]), _size(content)))))
+    yield _named("digest", ", ".join(filter(None, (short_digest(content["digest"]), _size(content)))))
     code = content.get("code")
     if code is not None:
         state = f"dirty, diff {short_digest(code['diff'])}" if code["dirty"] else "clean"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import click
 
 from lineage_ledger.cli.entry_view import STATUS_NAMES
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Output, Table
-from lineage_ledger.cli.show import prediction_document, verified_prediction
-from lineage_ledger.cli.text import bytes_as_text, duration
+from lineage_ledger.cli.show import prediction_document
+from lineage_ledger.cli.text import bytes_as_text, duration, plural
 from lineage_ledger.cli.types import HASH, TIME
-from lineage_ledger.v1 import entries_pb2
-
-if TYPE_CHECKING:
-    from lineage_ledger.rpc.connection import Connection
+from lineage_ledger.formats.describe import describe_message
 
 PAGE_SIZE = 500
 _COLUMNS = ("prediction", "index", "started", "took", "status", "request id")
@@ -59,46 +56,24 @@ def find(
     """
     if not (request_id or since or until or producer or deployment):
         raise click.UsageError("give at least one of --request-id, --from, --until, --producer, --deployment")
-    from lineage_ledger.cli.verified import VerifiedReader
-
-    request = entries_pb2.FindPredictionsRequest(
-        request_id=_request_id(request_id or ""),
-        from_time_unix_ns=since,
-        until_time_unix_ns=until,
-        public_key=producer or b"",
-        deployment_hash=deployment or b"",
-    )
+    criteria: dict[str, Any] = {
+        "request_id": _request_id(request_id or ""),
+        "from_time_unix_ns": since,
+        "until_time_unix_ns": until,
+        "public_key": producer or b"",
+        "deployment_hash": deployment or b"",
+    }
     documents: list[dict[str, Any]] = []
-    more, searched = False, 0
-    with access.connect() as connection:
-        reader = VerifiedReader(connection, access.verifier)
-        for answer in _pages(connection, request, limit):
-            page = [prediction_document(verified_prediction(reader, found)) for found in answer.predictions]
-            documents += page if out.as_json else []
-            searched = answer.indexed_size
-            if page:
-                out.view(Table(_COLUMNS, [_row(document) for document in page]))
-            more = bool(answer.next_page_token)
-    out.show({"predictions": documents, "more": more, "searched_size": searched})
+    with access.client() as client:
+        found = client.find_predictions(**criteria)
+        while page := list(islice(found, min(PAGE_SIZE, limit - len(documents)) if limit else PAGE_SIZE)):
+            described = [{**prediction_document(one), "prediction": describe_message(one.prediction)} for one in page]
+            documents += described
+            out.view(Table(_COLUMNS, [_row(document) for document in described]))
+    more = bool(limit) and len(documents) == limit
+    out.show({"predictions": documents, "limited": more})
     if not out.as_json:
-        out.remark(f"searched {searched:,} entries" + ("; there may be more: raise --limit" if more else ""))
-
-
-def _pages(
-    connection: Connection, request: entries_pb2.FindPredictionsRequest, limit: int
-) -> Iterator[entries_pb2.FindPredictionsResponse]:
-    """Pages until there is no more or `limit` is reached."""
-    from lineage_ledger.rpc import methods
-
-    left = limit
-    while True:
-        request.page_size = min(PAGE_SIZE, left) if limit else PAGE_SIZE
-        answer = connection.call(methods.FIND_PREDICTIONS, request)
-        left -= len(answer.predictions)
-        yield answer
-        request.page_token = answer.next_page_token
-        if not request.page_token or (limit and left <= 0):
-            return
+        out.remark(f"{plural(len(documents), 'prediction')}" + ("; there may be more: raise --limit" if more else ""))
 
 
 def _request_id(text: str) -> bytes:
@@ -111,7 +86,7 @@ def _request_id(text: str) -> bytes:
 
 
 def _row(document: dict[str, Any]) -> tuple[str, ...]:
-    prediction = document["entry"]["prediction"]
+    prediction = document["prediction"]
     status = prediction["status_code"]
     return (
         document["prediction_id"],

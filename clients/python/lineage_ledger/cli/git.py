@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -37,7 +36,7 @@ class WorkingTree:
     """Files that are neither tracked nor ignored; they are in no digest."""
 
 
-def read_working_tree(folder: Path, on_read: Callable[[int], None] = lambda _: None) -> WorkingTree:
+def read_working_tree(folder: Path) -> WorkingTree:
     """Read the checkout that `folder` is in. Raises `GitError`, or what `files.digest_file` raises."""
     root = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
     commit = _text(root, "rev-parse", "--verify", "HEAD^{commit}")
@@ -45,8 +44,6 @@ def read_working_tree(folder: Path, on_read: Callable[[int], None] = lambda _: N
     diff = _git(root, "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
     branch = _text(root, "rev-parse", "--abbrev-ref", "HEAD")
     files = [file for name in _names(root, "ls-files", "-z") for file in _digest(root, name)]
-    for file in files:
-        on_read(file.size_bytes)
     return WorkingTree(
         digest=manifest_digest(files),
         size_bytes=sum(file.size_bytes for file in files),

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from lineage_ledger.errors import VerificationError
+from lineage_ledger.errors import MalformedError, VerificationError
 from lineage_ledger.formats import merkle, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.digest import format_digest
+from lineage_ledger.formats.digest import format_digest, parse_digest
 from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.formats.text import parse_decimal
 from lineage_ledger.receipts import StatementsAtHand, VerifiedReceipt
 from lineage_ledger.trace import MAX_NODES, Node, SealedEntry, Target, subject_of_digest, subject_of_index, walk
 from lineage_ledger.v1 import entry_pb2, trace_pb2
 
 if TYPE_CHECKING:
-    from lineage_ledger.cli.verified import VerifiedReader
-    from lineage_ledger.rpc.connection import Connection
+    from lineage_ledger.client import Client
 
 Subject: TypeAlias = PredictionId | int | entry_pb2.Digest
 
@@ -52,25 +53,25 @@ class Lineage:
 
 def parse_subject(text: str) -> Subject:
     """What `ID|INDEX|DIGEST` means. Raises `MalformedError`."""
-    from lineage_ledger.formats.digest import parse_digest
-    from lineage_ledger.formats.text import parse_decimal
-
     if text.isdecimal():
         return parse_decimal(text)
     return parse_digest(text) if ":" in text else PredictionId.parse(text)
 
 
-def fetch(connection: Connection, reader: VerifiedReader, subject: Subject) -> Lineage:
+def fetch(client: Client, subject: Subject) -> Lineage:
     """Ask the server for the lineage and check it: each entry's place and seal, and that each belongs to the subject.
 
     The graph is walked again here, over what was proven; of the server's answer only the entries are used. Raises
     `VerificationError` or `RpcError`.
     """
-    answered = _ask(connection, subject)
+    from lineage_ledger.cli.seals import SealReader
+
+    answered = _ask(client, subject)
+    seals = SealReader(client)
     sealed, names, entries, leaves = {}, {}, {}, {}
     for node in answered:
         if node.resolved:
-            found = reader.sealed(node.index, node.entry, node.seal_index)
+            found = seals.sealed(node.index, node.entry, node.seal_index)
             sealed[node.index] = found
             names[found.seal.body.public_key] = node.producer_name
             entries[node.index] = strict.parse_entry(node.entry)
@@ -82,12 +83,7 @@ def fetch(connection: Connection, reader: VerifiedReader, subject: Subject) -> L
     unrelated = sealed.keys() - {node.index for node in nodes}
     if unrelated:
         raise VerificationError(f"the server sent entry {min(unrelated)}, to which the subject does not lead")
-    return Lineage(reader.origin, reader.checkpoint, tuple(nodes), sealed, names, SHOWN_LIMITS)
-
-
-def subject_text(subject: Subject) -> str:
-    """The subject as it is written."""
-    return format_digest(subject) if isinstance(subject, entry_pb2.Digest) else str(subject)
+    return Lineage(client.origin, client.checkpoint(), tuple(nodes), sealed, names, SHOWN_LIMITS)
 
 
 def _start(subject: Subject, first: trace_pb2.TraceNode, sealed: Mapping[int, SealedEntry]) -> Target:
@@ -104,25 +100,15 @@ def _start(subject: Subject, first: trace_pb2.TraceNode, sealed: Mapping[int, Se
     return subject_of_index(subject)
 
 
-def _ask(connection: Connection, subject: Subject) -> list[trace_pb2.TraceNode]:
-    """All pages of the server's answer."""
-    from lineage_ledger.rpc import methods
-
-    request = trace_pb2.TraceRequest()
-    if isinstance(subject, PredictionId):
-        request.prediction_id = str(subject)
-    elif isinstance(subject, int):
-        request.index = subject
-    elif subject.algorithm != entry_pb2.DIGEST_ALGORITHM_SHA256:
-        raise VerificationError(f"{format_digest(subject)[:80]}: artifacts are traced by their sha256; give its index")
+def _ask(client: Client, subject: Subject) -> list[trace_pb2.TraceNode]:
+    """All nodes of the server's answer, each proven to be in the tree."""
+    if isinstance(subject, entry_pb2.Digest):
+        if subject.algorithm != entry_pb2.DIGEST_ALGORITHM_SHA256:
+            raise MalformedError(f"{format_digest(subject)[:80]}: artifacts are traced by their sha256, or an index")
+        nodes = client.trace(subject.value)
     else:
-        request.artifact_digest = subject.value
-    nodes: list[trace_pb2.TraceNode] = []
-    while True:
-        response = connection.call(methods.TRACE, request)
-        nodes.extend(response.nodes)
-        request.page_token = response.next_page_token
-        if not nodes or len(nodes) > MAX_NODES:
-            raise VerificationError(f"the server answered with {len(nodes):,} nodes; there are 1 to {MAX_NODES:,}")
-        if not request.page_token:
-            return nodes
+        nodes = client.trace(subject)
+    answered = list(islice(nodes, MAX_NODES + 1))
+    if not 1 <= len(answered) <= MAX_NODES:
+        raise VerificationError(f"the server answered with {len(answered):,} nodes; there are 1 to {MAX_NODES:,}")
+    return answered

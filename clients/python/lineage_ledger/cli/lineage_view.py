@@ -79,11 +79,13 @@ def document(lineage: Lineage) -> dict[str, Any]:
 
 
 def _references(nodes: tuple[Node, ...]) -> Mapping[int, list[_Reference]]:
-    """What each node refers to: the edges, turned around."""
+    """What each node refers to: the edges, turned around, in the order of `Relation`."""
     found: dict[int, list[_Reference]] = {node.ordinal: [] for node in nodes}
     for node in nodes:
         for edge in node.edges:
             found[edge.from_ordinal].append(_Reference(node.ordinal, edge.relation, edge.role))
+    for references in found.values():
+        references.sort(key=lambda reference: reference.relation)
     return found
 
 

@@ -17,6 +17,7 @@ from lineage_ledger.formats.keys import SigningKey, read_signing_key
 from lineage_ledger.formats.note import Verifier
 
 if TYPE_CHECKING:
+    from lineage_ledger.client import Client
     from lineage_ledger.rpc.connection import Connection
     from lineage_ledger.rpc.endpoint import Endpoint
 
@@ -36,9 +37,9 @@ class Access:
     verifier_key: Verifier | None
     token: str | None = field(repr=False)
     token_file: Path | None
-    tls_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
+    ca_file: Path | None
+    certificate_file: Path | None
+    client_key_file: Path | None
     timeout_s: float
 
     @property
@@ -63,15 +64,21 @@ class Access:
             return Endpoint(f"unix:{_socket_path(self.data / 'admin.sock')}", timeout_s=self.timeout_s)
         return Endpoint(
             self.server or _DEFAULT_SERVER,
-            ca_file=self.tls_ca,
-            certificate_file=self.tls_cert,
-            key_file=self.tls_key,
+            ca_file=self.ca_file,
+            certificate_file=self.certificate_file,
+            key_file=self.client_key_file,
             token=token,
             timeout_s=self.timeout_s,
         )
 
+    def client(self) -> Client:
+        """A client, which connects when it is first used. Raises `SettingsError`, `click.UsageError`."""
+        from lineage_ledger.client import Client
+
+        return Client(self.endpoint, ledger=str(self.verifier))
+
     def connect(self) -> Connection:
-        """A connection, which is made when it is first used. Raises `SettingsError`."""
+        """A bare connection, to append. Raises `SettingsError`."""
         from lineage_ledger.rpc.connection import Connection
 
         return Connection(self.endpoint)
@@ -99,9 +106,9 @@ _ACCESS_OPTIONS: Final = (
     _option("--verifier-key", type=VERIFIER_KEY, metavar="VKEY", help="Key of the ledger: its text, or a file."),
     _option("--token", metavar="TOKEN", help="Bearer token. Others can see a command line: prefer the variable."),
     _option("--token-file", type=FILE, help="File that holds the bearer token."),
-    _option("--tls-ca", type=FILE, help="Authority that signed the server's certificate (PEM); turns TLS on."),
-    _option("--tls-cert", type=FILE, help="The client's certificate (PEM)."),
-    _option("--tls-key", type=FILE, help="Its key (PEM)."),
+    _option("--ca-file", type=FILE, help="Authority that signed the server's certificate (PEM); turns TLS on."),
+    _option("--certificate-file", type=FILE, help="The client's certificate (PEM)."),
+    _option("--client-key-file", type=FILE, help="Its key (PEM)."),
     _option(
         "--timeout-s",
         type=click.FloatRange(0, 3_600, min_open=True),

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 _INDENT: Final = "  "
 _GUIDE_COLUMNS: Final = 4
+_CELL_GAP: Final = 3
 _MIN_TREE_COLUMNS: Final = 48
 _MAX_CELL: Final = 4_096
+_MIN_PROGRESS_BYTES: Final = 64 * 1024 * 1024
 
 Span: TypeAlias = tuple[str, str]
 """Text, and how rich styles it on a terminal ("" is plain)."""
@@ -81,8 +83,15 @@ class Output:
             return
         if _is_terminal():
             console = _console()
-            console.width = max(console.width, _columns_needed(view))
-            console.print(_rich(view))
+            if isinstance(view, Branch):
+                console.width = max(console.width, _columns_needed(view))
+            if isinstance(view, Table) and _natural_width(view) > console.width:
+                for row in view.rows:
+                    fields = Fields([(name, cell) for name, cell in zip(view.columns, row, strict=True) if cell])
+                    console.print(_rich(fields), "", sep="\n", soft_wrap=True)
+            else:
+                # Fields are copied: the terminal folds them, so that no line end gets into a digest.
+                console.print(_rich(view), soft_wrap=isinstance(view, Fields))
         else:
             for line in _plain(view):
                 click.echo(line)
@@ -98,8 +107,8 @@ class Output:
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar over `total` bytes on a terminal's standard error, nothing elsewhere; call it with steps."""
-        if self.as_json or not sys.stderr.isatty():
+        """A progress bar over many bytes on a terminal's standard error, nothing elsewhere; call it with steps."""
+        if self.as_json or total < _MIN_PROGRESS_BYTES or not sys.stderr.isatty():
             yield lambda _: None
             return
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -193,9 +202,15 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def _columns_needed(view: View) -> int:
+def _natural_width(table: Table) -> int:
+    """Columns that a table takes unfolded; where there are fewer, each row is printed as fields."""
+    rows = [[safe(cell, _MAX_CELL) for cell in row] for row in (table.columns, *table.rows)]
+    return sum(max(map(len, column)) + _CELL_GAP for column in zip(*rows, strict=True))
+
+
+def _columns_needed(root: Branch) -> int:
     """A deep tree runs over the right edge, where a reader can follow it, instead of being squeezed to nothing."""
-    deepest, stack = 0, [(view, 0)] if isinstance(view, Branch) else []
+    deepest, stack = 0, [(root, 0)]
     while stack:
         branch, depth = stack.pop()
         deepest = max(deepest, depth)
@@ -249,12 +264,8 @@ def _rich_table(view: Table) -> RichTable:
     return table
 
 
-def _rich_fields(view: Fields) -> RichTable:
-    from rich.table import Table as RichTable
+def _rich_fields(view: Fields) -> Text:
+    from rich.text import Text
 
-    table = RichTable.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in view.rows:
-        table.add_row(_rich_text([(name, "dim")]), _rich_text([(value, "")]))
-    return table
+    width = max((len(name) for name, _ in view.rows), default=0)
+    return Text("\n").join(_rich_text([(name.ljust(width + 2), "dim"), (value, "")]) for name, value in view.rows)

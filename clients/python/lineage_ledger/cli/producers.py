@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,10 @@ from lineage_ledger.cli.keygen import RegistrationRequest
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Fields, Output, Table
 from lineage_ledger.cli.types import FILE, HASH, TIME
-from lineage_ledger.errors import InvalidKeyError, VerificationError
-from lineage_ledger.formats import admin
-from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.errors import InvalidKeyError
 from lineage_ledger.formats.describe import format_time
 from lineage_ledger.formats.keys import read_signing_key
 from lineage_ledger.v1 import admin_pb2
-
-PAGE_SIZE = 1_000
 
 
 def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +45,7 @@ def producers() -> None:
     epilog=examples(
         "lineage producers add --data ledger --key-file server.key",
         "lineage producers add --data ledger --request lineage-registration-request+model-server+rXzC…",
-        "lineage producers add --server ledger.example.com:7461 --tls-ca ca.pem --admin-key admin.key "
+        "lineage producers add --server ledger.example.com:7461 --ca-file ca.pem --admin-key admin.key "
         "--verifier-key ledger.vkey --key-file server.key",
     )
 )
@@ -73,19 +68,14 @@ def add(
         wanted = RegistrationRequest.of_key(*read_signing_key(key_file), origin)
     else:
         wanted = RegistrationRequest.parse(request or "", origin)
-    entry = admin.build_registration(
-        origin,
-        public_key=wanted.public_key,
-        name=name or wanted.name,
-        possession_signature=wanted.possession_signature,
-        time_unix_ns=time.time_ns(),
-        admin_key=access.admin_key(admin_key),
-    )
-    from lineage_ledger.rpc import methods
-
-    with access.connect() as connection:
-        answer = connection.call(methods.REGISTER_PRODUCER, admin_pb2.RegisterProducerRequest(entry=entry))
-    _show_change(access, out, "registered", wanted.public_key, answer, name=name or wanted.name)
+    with access.client() as client:
+        index = client.producers_add(
+            wanted.public_key,
+            name or wanted.name,
+            possession_signature=wanted.possession_signature,
+            admin_key=access.admin_key(admin_key),
+        )
+    _show_change(out, "registered", wanted.public_key, index, name=name or wanted.name)
 
 
 @producers.command(epilog=examples("lineage producers retire --data ledger 3b6a27bc…29 --last-block 1200"))
@@ -99,18 +89,9 @@ def add(
 @admin_options
 def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path | None, out: Output) -> None:
     """Retire a key: it opens no chain from now on, its open ones end with a block."""
-    entry = admin.build_retirement(
-        access.verifier.name,
-        public_key=public_key,
-        last_block=last_block,
-        time_unix_ns=time.time_ns(),
-        admin_key=access.admin_key(admin_key),
-    )
-    from lineage_ledger.rpc import methods
-
-    with access.connect() as connection:
-        answer = connection.call(methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest(entry=entry))
-    _show_change(access, out, "retired", public_key, answer)
+    with access.client() as client:
+        index = client.producers_retire(public_key, last_block, admin_key=access.admin_key(admin_key))
+    _show_change(out, "retired", public_key, index)
 
 
 @producers.command(
@@ -121,18 +102,9 @@ def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path |
 @admin_options
 def compromise(public_key: bytes, suspect_since: int, access: Access, admin_key: Path | None, out: Output) -> None:
     """Declare a key compromised: nothing that it signs is taken from now on."""
-    entry = admin.build_compromise(
-        access.verifier.name,
-        public_key=public_key,
-        suspect_since_unix_ns=suspect_since,
-        time_unix_ns=time.time_ns(),
-        admin_key=access.admin_key(admin_key),
-    )
-    from lineage_ledger.rpc import methods
-
-    with access.connect() as connection:
-        answer = connection.call(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))
-    _show_change(access, out, "compromised", public_key, answer)
+    with access.client() as client:
+        index = client.producers_compromise(public_key, suspect_since, admin_key=access.admin_key(admin_key))
+    _show_change(out, "compromised", public_key, index)
 
 
 @producers.command(
@@ -142,18 +114,8 @@ def compromise(public_key: bytes, suspect_since: int, access: Access, admin_key:
 @output_option
 def list_(access: Access, out: Output) -> None:
     """List all producers with the state of their keys."""
-    from lineage_ledger.rpc import methods
-
-    found: list[admin_pb2.Producer] = []
-    request = admin_pb2.ListProducersRequest(page_size=PAGE_SIZE)
-    with access.connect() as connection:
-        while True:
-            answer = connection.call(methods.LIST_PRODUCERS, request)
-            found.extend(answer.producers)
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
-    documents = [_producer_document(producer) for producer in found]
+    with access.client() as client:
+        documents = [_producer_document(producer) for producer in client.producers_list()]
     table = Table(
         ("name", "state", "registered at", "ended at", "public key"),
         [
@@ -186,22 +148,6 @@ def _producer_document(producer: admin_pb2.Producer) -> dict[str, Any]:
     return document
 
 
-def _show_change(
-    access: Access,
-    out: Output,
-    state: str,
-    public_key: bytes,
-    answer: admin_pb2.RegisterProducerResponse
-    | admin_pb2.RetireProducerResponse
-    | admin_pb2.CompromiseProducerResponse,
-    **more: str,
-) -> None:
-    """Print what was logged, once the checkpoint over it is verified."""
-    checkpoint = Checkpoint.open(answer.checkpoint, access.verifier)
-    if answer.index >= checkpoint.size:
-        raise VerificationError(
-            f"the server's checkpoint of size {checkpoint.size} does not cover entry {answer.index}"
-        )
-    document = {"state": state, "public_key": public_key.hex(), "index": answer.index, **more}
-    rows = [(state, public_key.hex()), *more.items(), ("index", str(answer.index))]
-    out.show(document, Fields(rows))
+def _show_change(out: Output, state: str, public_key: bytes, index: int, **more: str) -> None:
+    document = {"state": state, "public_key": public_key.hex(), "index": index, **more}
+    out.show(document, Fields([(state, public_key.hex()), *more.items(), ("index", str(index))]))

@@ -11,7 +11,7 @@ import click
 
 from lineage_ledger.cli.options import Access, access_options, examples, key_file_option, output_option
 from lineage_ledger.cli.output import Fields, Output
-from lineage_ledger.cli.text import byte_size
+from lineage_ledger.cli.text import byte_size, plural
 from lineage_ledger.cli.types import DIGEST, FILE, PAIR, REFERENCE, TIME
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats import statement
@@ -192,7 +192,7 @@ def run(
 
 @record.command(
     epilog=examples(
-        "lineage record deployment --name churn-eu --model sha256:2c26…ae --server 'uvicorn 0.30' \\",
+        "lineage record deployment --name churn-eu --model sha256:2c26…ae --server-software 'uvicorn 0.30' \\",
         "    --endpoint https://models.example.com/churn --valid-from 2026-03-01T12:00:00Z",
     )
 )
@@ -202,7 +202,7 @@ def run(
 @click.option("--image", type=DIGEST, metavar="DIGEST", help="The container image.")
 @click.option("--code", type=DIGEST, metavar="DIGEST", help="The serving code.")
 @click.option("--environment", type=DIGEST, metavar="DIGEST", help="The serving environment.")
-@click.option("--server", "server_software", default="", help='Server software with version, such as "kserve 0.21.0".')
+@click.option("--server-software", default="", help='Server software with version, such as "kserve 0.21.0".')
 @click.option("--endpoint", default="", help="Address of the model, at most 2,048 bytes.")
 @click.option("--valid-from", type=TIME, default=0, help="Since when it is meant to answer (RFC 3339).")
 @click.option("--valid-until", type=TIME, default=0, help="Until when, if it is known (RFC 3339).")
@@ -306,8 +306,8 @@ def _append(entries: Sequence[bytes], key_file: Path, access: Access, out: Outpu
 def _content_entry(path: Path, name: str | None, common: dict[str, Any], out: Output) -> bytes:
     from lineage_ledger.files import digest_path
 
-    with out.progress(path.name, 0) as _:
-        content = digest_path(path)
+    with out.progress(path.name, _size_of(path)) as on_read:
+        content = digest_path(path, on_read)
     files = content.files
     if len(files) > MAX_LISTED_FILES:
         out.remark(f"{path}: {len(files):,} files, more than an entry lists; recorded by the digest of their manifest")
@@ -317,12 +317,18 @@ def _content_entry(path: Path, name: str | None, common: dict[str, Any], out: Ou
     )
 
 
+def _size_of(path: Path) -> int:
+    """Bytes to read, as far as it can be said beforehand."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _code_entry(folder: Path, name: str | None, common: dict[str, Any], out: Output) -> bytes:
     from lineage_ledger.cli.git import read_working_tree
 
     tree = read_working_tree(folder)
     if tree.untracked:
-        out.remark(f"{folder}: {tree.untracked:,} untracked files are not recorded; `git add` those that matter")
+        out.remark(f"{folder}: {plural(tree.untracked, 'untracked file')} not recorded; `git add` what matters")
     return statement.artifact(
         digest=tree.digest, name=name or tree.name, size_bytes=tree.size_bytes, code=tree.code, **common
     )

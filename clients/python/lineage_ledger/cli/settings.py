@@ -28,19 +28,19 @@ MAX_FILE_BYTES: Final = 1 << 20
 
 SHARED: Final = frozenset(
     {
+        "ca_file",
+        "certificate_file",
+        "client_key_file",
         "data",
         "key_file",
         "server",
         "timeout_s",
-        "tls_ca",
-        "tls_cert",
-        "tls_key",
         "token",
         "token_file",
         "verifier_key",
     }
 )
-"""Settings that mean the same for every command of the client, and for an emitter."""
+"""Settings that mean the same for every command of the client; those of an emitter have the same names."""
 
 
 def read(path: Path) -> dict[str, Any]:

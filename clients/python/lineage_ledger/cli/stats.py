@@ -18,10 +18,8 @@ from lineage_ledger.v1 import admin_pb2
 @output_option
 def stats(access: Access, out: Output) -> None:
     """Show how much is in the ledger and whether it takes more. Needs the admin role, or --data."""
-    from lineage_ledger.rpc import methods
-
-    with access.connect() as connection:
-        answer = connection.call(methods.GET_STATISTICS, admin_pb2.GetStatisticsRequest())
+    with access.client() as client:
+        answer = client.statistics()
     out.show(document(answer), Fields(rows(answer)))
 
 
@@ -46,7 +44,7 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("chains", f"{answer.chains:,}"),
         ("batches", f"{answer.batches:,}"),
         ("indexes behind by", f"{lag:,} entries"),
-        ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.3g}% of {byte_size(answer.log_map_bytes)}"),
+        ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.1f}% of {byte_size(answer.log_map_bytes)}"),
         ("indexes on disk", byte_size(answer.index_bytes)),
         ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
         ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),

@@ -14,7 +14,7 @@ from lineage_ledger.cli.output import Output
     epilog=examples(
         "lineage trace --data ledger 8f5e2c0d9a1b4c7e8f5e2c0d9a1b4c7e-12-a1b2c3d4",
         "lineage trace --data ledger 1203",
-        "lineage trace --server ledger.example.com:7461 --tls-ca ca.pem --verifier-key ledger.vkey sha256:2c26…ae",
+        "lineage trace --server ledger.example.com:7461 --ca-file ca.pem --verifier-key ledger.vkey sha256:2c26…ae",
     )
 )
 @click.argument("what", metavar="ID|INDEX|DIGEST")
@@ -27,11 +27,9 @@ def trace(what: str, access: Access, out: Output) -> None:
     datasets and the code. Each entry is printed after it is verified: that it is in the tree that the pinned key
     signed, and sealed by the producer shown. What is referred to and not on record is marked.
     """
-    from lineage_ledger.cli.verified import VerifiedReader
-
     subject = parse_subject(what)
-    with access.connect() as connection:
-        lineage = fetch(connection, VerifiedReader(connection, access.verifier), subject)
+    with access.client() as client:
+        lineage = fetch(client, subject)
     out.show(
         lineage_view.document(lineage),
         lineage_view.tree(lineage),

@@ -91,8 +91,8 @@ def parse_pair(text: str) -> tuple[str, str]:
 
 def parse_verifier_key(text: str) -> Verifier:
     """A verifier key (C2SP signed-note vkey), or the name of the file that holds it."""
-    is_key = text.count("+") >= 2 and not Path(text).is_file()
-    return Verifier.parse(text if is_key else read_line(Path(text)))
+    path = Path(text)
+    return Verifier.parse(text if "+" in text and not path.exists() else read_line(path))
 
 
 def read_line(path: Path) -> str:
@@ -101,7 +101,7 @@ def read_line(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_LINE_BYTES + 1)
     except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+        raise SettingsError(f"cannot read the file {path}: {error.strerror}") from error
     try:
         text = content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
