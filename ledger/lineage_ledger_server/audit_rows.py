@@ -13,7 +13,7 @@ from lineage_ledger_server.errors import CorruptValueError
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.log_store import FORMAT, FORMAT_KEY
 from lineage_ledger_server.store.raw_tables import RawTables
-from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH, BatchRow, ChainRow, ProducerRow
+from lineage_ledger_server.store.rows import HASH_SIZE, BatchRow, ChainRow, ProducerRow
 
 # What is kept until the report is made; the report keeps no more.
 _MAX_KEPT = 1_000
@@ -148,8 +148,6 @@ class RowCheck:
             width = tile_width(level, number, size) if level else 0
             if length > width * HASH_SIZE:
                 yield Finding.at_tile(level, number, "tile_length", f"{length} bytes", f"{width * HASH_SIZE}")
-        if self._tables.count("bundles") > size // WIDTH:
-            yield Finding("row", "table bundles", f"{self._tables.count('bundles')} rows", str(size // WIDTH))
         meta = dict(self._tables.rows("meta"))
         if meta != {FORMAT_KEY: FORMAT}:
             yield Finding("row", "row meta format", str(meta), str({FORMAT_KEY: FORMAT}))

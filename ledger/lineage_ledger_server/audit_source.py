@@ -114,10 +114,10 @@ class DataDirSource:
         tail = list(tables.rows("tail"))
         if tail and rows.number_of(tail[0][0]) // WIDTH > self._bundles:
             self._bundles = rows.number_of(tail[0][0]) // WIDTH
-        self._read_tail([(rows.number_of(key), value) for key, value in tail])
-        self.size = self._bundles * WIDTH + len(self._tail_hashes) // HASH_SIZE
+        self.size = self._read_tail([(rows.number_of(key), value) for key, value in tail])
 
-    def _read_tail(self, tail: Sequence[tuple[int, bytes]]) -> None:
+    def _read_tail(self, tail: Sequence[tuple[int, bytes]]) -> int:
+        """Join the rows of the tail; returns the index behind them."""
         expected = self._bundles * WIDTH
         for place, (first_index, value) in enumerate(tail):
             following = tail[place + 1][0] if place + 1 < len(tail) else None
@@ -130,15 +130,16 @@ class DataDirSource:
             self._tail_hashes += value[_TAIL_COUNT_BYTES:split]
             self._tail_packed += value[split:]
             expected = first_index + count
+        return expected
 
     def _tail_count(self, first_index: int, value: bytes, following: int | None) -> int:
         """How many entries a row of the tail holds, also if the count that it begins with was changed."""
         said = int.from_bytes(value[:_TAIL_COUNT_BYTES], "big")
         count = said
-        if following is not None:
-            count = following - first_index
-        elif not _holds(value, said, exactly=False):
-            count = next((number for number in range(1, WIDTH) if _holds(value, number, exactly=True)), said)
+        if not _holds(value, said, exactly=False):
+            # With other damage than that of the count, the next row says where this one ends.
+            otherwise = said if following is None else following - first_index
+            count = next((number for number in range(1, WIDTH) if _holds(value, number, exactly=True)), otherwise)
         if count != said:
             finding = Finding("row", f"row tail {first_index}", f"counts {said} entries", str(count), index=first_index)
             self.findings.append(finding)

@@ -60,7 +60,7 @@ def test_a_changed_byte(ledger: StoredLedger, tmp_path: Path) -> None:
     result = invoke(copy)
     assert result.exit_code == 1
     assert f"finding: {value.place(8 * 15_000)}: entry_changed: " in result.output
-    assert result.output.splitlines()[-1] == "1 findings: this ledger is not as it was written."
+    assert result.output.splitlines()[-1] == "Findings: 1. This ledger is not as it was written."
 
 
 @pytest.mark.parametrize("vkey", ["nonsense", "example.com/x+00000000+AAAA"])

@@ -388,6 +388,17 @@ def removal_by_no_admin() -> tuple[Builder, Found]:
     return builder, [("admin_entry", index)]
 
 
+@case
+def removal_with_another_signature() -> tuple[Builder, Found]:
+    builder, _ = begun()
+    index = builder.removal()
+    entry = entry_pb2.Entry.FromString(builder.entries[index])
+    entry.removal.admin_signature = b"s" * 64
+    builder.entries[index] = entry.SerializeToString()
+    builder.block()
+    return builder, [("admin_entry", index)]
+
+
 def key_change_case(wrong: str, kind: str) -> None:
     def build() -> tuple[Builder, Found]:
         builder, _ = begun()

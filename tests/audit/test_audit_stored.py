@@ -171,6 +171,57 @@ def test_a_log_cut_back_to_an_older_state_is_seen_by_the_head_record(tmp_path: P
     assert ("truncated", first) in [(finding.kind, finding.index) for finding in report.findings]
 
 
+def test_a_tile_that_is_too_long_and_one_too_many_are_named(changed: StoredLedger, stored: list[Value]) -> None:
+    tile = next(value for value in stored if value.kind == "log/tiles")
+    extra = replace(tile, key=(2 << 56).to_bytes(8, "big"))
+    stored_ledger.write(changed, tile, tile.content + bytes(32))
+    stored_ledger.write(changed, extra, bytes(32))
+    found = places(changed)
+    stored_ledger.write(changed, tile, tile.content)
+    stored_ledger.remove(changed, extra)
+    assert found == {tile.place(0), extra.place(0)}
+
+
+def test_a_row_of_the_tail_that_was_taken_away_is_named(changed: StoredLedger, stored: list[Value]) -> None:
+    tail = [value for value in stored if value.kind == "log/tail"]
+    stored_ledger.remove(changed, tail[1])
+    found = places(changed)
+    stored_ledger.write(changed, tail[1], tail[1].content)
+    number = int.from_bytes(tail[1].key, "big") // 256
+    assert found == {f"row tail {int.from_bytes(tail[2].key, 'big')}", f"bundle {number}"}
+
+
+def test_a_changed_row_is_named_beside_an_entry_that_cannot_be_read(changed: StoredLedger, stored: list[Value]) -> None:
+    """What rows should be is not known any more; that this one was changed, its checksum says."""
+    genesis = next(value for value in stored if value.kind == "log/bundles")
+    row = next(value for value in stored if value.kind == "log/chains")
+    bit = 8 * (8192 + 2 + 20)
+    stored_ledger.write(changed, genesis, stored_ledger.flipped(genesis.content, bit))
+    stored_ledger.write(changed, row, stored_ledger.flipped(row.content, 3))
+    found = places(changed)
+    stored_ledger.write(changed, genesis, genesis.content)
+    stored_ledger.write(changed, row, row.content)
+    assert found == {"entry 0", row.place(3)}
+
+
+def test_slots_of_the_head_record_that_were_exchanged_or_repeated_are_named(
+    changed: StoredLedger, stored: list[Value]
+) -> None:
+    record = changed.data_dir.head.read_bytes()
+    first, second = record[: stored_ledger.SLOT_BYTES], record[stored_ledger.SLOT_BYTES :]
+    both = {"head record slot 0", "head record slot 1"}
+    for content, expected in (
+        (second + first, both),
+        (first + first, both),
+        (record[:8000] + b"x" + record[8001:], both),
+    ):
+        changed.data_dir.head.write_bytes(content)
+        found = places(changed)
+        changed.data_dir.head.write_bytes(record)
+        assert found
+        assert found <= expected
+
+
 def test_an_index_of_another_log_is_named(ledger: StoredLedger, tmp_path: Path) -> None:
     copy = ledger.copy(tmp_path / "copy")
     other = stored_ledger.make(tmp_path / "other", batches=3, seed=4)

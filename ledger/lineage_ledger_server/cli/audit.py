@@ -134,7 +134,7 @@ def _text(report: Report) -> str:
     lines.append(
         {
             0: "All entries, hashes, links and signatures check.",
-            1: f"{report.finding_count:,} findings: this ledger is not as it was written.",
+            1: f"Findings: {report.finding_count:,}. This ledger is not as it was written.",
             2: "The audit could not be carried out; this is not a pass.",
         }[report.exit_status]
     )
