@@ -35,7 +35,7 @@ def key_is_sound(public_key: bytes) -> bool:
     return len(public_key) == 32 and crypto_core_ed25519_is_valid_point(public_key)
 
 
-def _base64(text: str) -> bytes:
+def base64_bytes(text: str) -> bytes:
     try:
         data = b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
@@ -59,7 +59,7 @@ def _is_name(name: str) -> bool:
 def parse_vkey(text: str) -> VerifierKey:
     name, _, rest = text.partition("+")
     digits, _, encoded = rest.partition("+")
-    data = _base64(encoded)
+    data = base64_bytes(encoded)
     key_id = sha256(name.encode() + b"\n" + data).digest()[:4]
     if not _is_name(name) or len(data) != 33 or data[0] != ED25519 or digits != key_id.hex():
         raise NoteError("not a verifier key of type Ed25519")
@@ -88,7 +88,7 @@ def open_note(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[str]]
         match = re.fullmatch("— ([^ ]+) ([^ ]+)", line)
         if match is None or not _is_name(match[1]):
             raise NoteError("a line that is no signature")
-        data = _base64(match[2])
+        data = base64_bytes(match[2])
         if len(data) < 5:
             raise NoteError("a signature that is too short")
         for key in keys:
@@ -113,7 +113,7 @@ def parse_checkpoint_text(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0] or not DECIMAL.fullmatch(lines[1]):
         raise NoteError("not a checkpoint")
-    root = _base64(lines[2])
+    root = base64_bytes(lines[2])
     if len(root) != 32:
         raise NoteError("a root that is not 32 bytes long")
     return Checkpoint(lines[0], int(lines[1]), root)
@@ -137,7 +137,7 @@ def verify_tlog_proof(receipt: bytes, entry: bytes, key: VerifierKey) -> tuple[i
     if first != "c2sp.org/tlog-proof@v1" or not separator or index == second or not DECIMAL.fullmatch(index):
         raise NoteError("not a tlog-proof")
     checkpoint = open_checkpoint(note, key)
-    proof = [_base64(line) for line in hashes]
+    proof = [base64_bytes(line) for line in hashes]
     if not merkle.verify_inclusion(int(index), checkpoint.size, merkle.leaf_hash(entry), proof, checkpoint.root):
         raise NoteError("the entry is not proved")
     return int(index), checkpoint

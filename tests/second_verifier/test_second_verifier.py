@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.second_verifier import merkle, notes, strict, verifier
+from tests.second_verifier import merkle, notes, receipt, strict, verifier
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 ENTRIES = sorted((VECTORS / "entries").glob("*.json"))
@@ -199,3 +199,15 @@ def test_tlog_proofs() -> None:
     for case in vectors["refused"]:
         with pytest.raises(notes.NoteError):
             pytest.fail(str(notes.verify_tlog_proof(case["proof"].encode(), bytes.fromhex(case["entry"]), key)))
+
+
+def test_lineage_receipts() -> None:
+    vectors = read("receipts/lineage.json")
+    key = notes.parse_vkey(vectors["verifier_key"])
+    for case in vectors["accepted"]:
+        lineage = receipt.verify_lineage(case["receipt"].encode(), key)
+        assert (lineage.prediction_id, lineage.entries) == (case["prediction_id"], case["entries"])
+        assert {value.hex() for _, value in lineage.unresolved} == set(case["unresolved_digests"])
+    for case in vectors["refused"]:
+        with pytest.raises(ValueError):  # noqa: PT011
+            pytest.fail(f"accepted: {case['name']}: {receipt.verify_lineage(case['receipt'].encode(), key)}")

@@ -21,11 +21,10 @@ from lineage_ledger.v1 import (
     proofs_pb2,
     proofs_pb2_grpc,
 )
-from tests.second_verifier import merkle, notes, verifier
+from tests.second_verifier import merkle, notes, receipt, verifier
 from tests.second_verifier.strict import Entry, RefusedError, decode_entry, split_packed
 from tests.support.producer import Producer, a_prediction, compromise, registration, retirement
 from tests.support.server import RunningServer
-
 
 TIMEOUT_S = 20.0
 
@@ -40,6 +39,7 @@ class Dump:
     early_checkpoint: bytes
     consistency: list[bytes]
     receipts: dict[int, bytes]
+    lineages: dict[str, bytes]
     indexes: dict[str, int]  # of some predictions, by their ids
     ledger_key: SigningKey
 
@@ -111,7 +111,8 @@ def write_ledger(data: Path) -> Dump:
             entry = registration(origin, producer.key, admin_key)
             administer.RegisterProducer(admin_pb2.RegisterProducerRequest(entry=entry), timeout=TIMEOUT_S)
             take(producer.batch())
-        take(steady.batch(statements(origin)))
+        said = statements(origin)
+        take(steady.batch(said))
         take(steady.predictions(300))
         early = prove.GetCheckpoint(proofs_pb2.GetCheckpointRequest()).checkpoint
         first = steady.number
@@ -136,7 +137,10 @@ def write_ledger(data: Path) -> Dump:
         for producer in (retired, stolen, closed):
             with pytest.raises(grpc.RpcError):
                 take(replace(producer).predictions(1))
-        take(steady.batch([a_prediction(steady.number)]))
+        last = a_prediction(steady.number)
+        body = steady.body([last])
+        body.bindings[0].deployment_hash = merkle.leaf_hash(said[2])
+        take(steady.seal([last], body))
 
         checkpoint = prove.GetCheckpoint(proofs_pb2.GetCheckpointRequest()).checkpoint
         key = notes.parse_vkey(server.verifier_key)
@@ -145,6 +149,11 @@ def write_ledger(data: Path) -> Dump:
         places = (0, 1, sizes[0] - 1, sizes[1] - 1)
         ids = [verifier.format_prediction_id(producer.chain_id, 4, (4).to_bytes(4)) for producer in (steady, closed)]
         ids[0] = verifier.format_prediction_id(steady.chain_id, first + 3, (1).to_bytes(4))
+        ids.append(
+            verifier.format_prediction_id(
+                steady.chain_id, steady.number - 1, decode_entry(last).fields["input_commitment"]
+            )
+        )
         return Dump(
             [part.packed for part in reads.StreamEntries(entries_pb2.StreamEntriesRequest(end=sizes[1]))],
             checkpoint,
@@ -152,6 +161,7 @@ def write_ledger(data: Path) -> Dump:
             early,
             list(prove.GetConsistencyProof(request).hashes),
             {index: prove.GetReceipt(proofs_pb2.GetReceiptRequest(index=index)).receipt for index in places},
+            {name: prove.GetReceipt(proofs_pb2.GetReceiptRequest(prediction_id=name)).receipt for name in ids},
             {
                 name: reads.GetPrediction(entries_pb2.GetPredictionRequest(prediction_id=name)).prediction.index
                 for name in ids
@@ -196,10 +206,20 @@ def test_proofs_hold(dump: Dump) -> None:
     assert merkle.verify_consistency(old.size, new.size, old.root, new.root, dump.consistency)
     assert not merkle.verify_consistency(old.size, new.size, new.root, old.root, dump.consistency)
     entries = dump.entries
-    for index, receipt in dump.receipts.items():
-        assert notes.verify_tlog_proof(receipt, entries[index], key) == (index, new)
+    for index, proof in dump.receipts.items():
+        assert notes.verify_tlog_proof(proof, entries[index], key) == (index, new)
         with pytest.raises(notes.NoteError):
-            notes.verify_tlog_proof(receipt, entries[index] + b".", key)
+            notes.verify_tlog_proof(proof, entries[index] + b".", key)
+    for name, proof in dump.lineages.items():
+        lineage = receipt.verify_lineage(proof, key)
+        assert lineage.prediction_id == name
+        assert dump.indexes[name] in lineage.entries
+        with pytest.raises(notes.NoteError, match="another id"):
+            receipt.verify_lineage(proof.replace(name.encode(), f"{name[:-1]}f".encode()), key)
+    whole = [receipt.verify_lineage(proof, key) for proof in dump.lineages.values()][-1]
+    kinds = [decode_entry(entries[index]).kind for index in whole.entries]
+    assert kinds == ["artifact", "run", "deployment", "attestation", "run", "prediction"]
+    assert not whole.unresolved
 
 
 # What somebody makes of the entries, and what the audit then says of them even under a new checkpoint of the ledger's

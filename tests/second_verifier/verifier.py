@@ -89,6 +89,24 @@ def numbers_end(seal: Fields) -> int:
     return int(seal.get("first_number", 0) + seal.get("count", 0) + sum(gap["count"] for gap in seal.get("lost", [])))
 
 
+def seal_faults(origin: str, seal: Entry) -> list[str]:
+    """What does not hold of a seal by itself, without its batch and its chain."""
+    body = seal.body
+    key, first, end = body["public_key"], body.get("first_number", 0), numbers_end(body)
+    gaps = [(gap.get("first", 0), gap.get("first", 0) + gap["count"]) for gap in body.get("lost", [])]
+    signed = signed_bytes("seal", origin, seal.fields["body"])
+    nonce = body.get("chain_nonce", b"")
+    rules = {
+        "the signature does not hold": signature_holds(key, signed, seal.fields["signature"]),
+        "lost numbers outside the batch's span": all(first <= start and stop <= end for start, stop in gaps),
+        "numbers that no prediction id can hold": end <= 1 << 63,
+        "chain id": not nonce or body["chain_id"] == chain_id_of(origin, key, nonce),
+        "a chain's first batch is not empty": not nonce
+        or not any(name in body for name in ("count", "lost", "bindings", "first_number")),
+    }
+    return [f"seal: {fault}" for fault, holds in rules.items() if not holds]
+
+
 @dataclass(frozen=True)
 class Finding:
     index: int | None  # None: of the checkpoint, or of the ledger as a whole
@@ -208,7 +226,8 @@ class Audit:
     def _seal(self, leaf: bytes, entry: Entry) -> None:
         body, index = entry.body, self.tree.size
         key, count, sequence = body["public_key"], body.get("count", 0), body.get("batch_sequence", 0)
-        self._signature("seal", key, entry.fields["body"], entry.fields["signature"])
+        for fault in seal_faults(self.origin, entry):
+            self._need(False, fault)
         self._need(count == len(self.unsealed), "seal: the entries before it that no seal closed are not `count`")
         self._need(count <= MOST_BATCH_ENTRIES, "seal: too many entries")
         batch = self.unsealed[max(0, len(self.unsealed) - count) :]
@@ -218,9 +237,6 @@ class Audit:
         self._validity(key, index - count, opening=sequence == 0)
         if sequence == 0:
             self._need(chain is None, "seal: opens a chain that is there")
-            self._need(body["chain_id"] == chain_id_of(self.origin, key, body["chain_nonce"]), "seal: chain id")
-            empty = not any(name in body for name in ("count", "lost", "bindings", "first_number"))
-            self._need(empty, "seal: a chain's first batch is not empty")
             chain = self.chains.setdefault(body["chain_id"], Chain(key))
         elif chain is None:
             return self._need(False, "seal: of a chain that nobody opened")
@@ -251,13 +267,6 @@ class Audit:
             self._need(row < len(counts), "seal: a prediction's row is not in the table of bindings")
             counts[min(row, len(bindings))] += row < len(counts)
         self._need(counts[1:] == [binding.get("count", 0) for binding in bindings], "seal: counts of bindings")
-        end = numbers_end(body)
-        inside = all(
-            body.get("first_number", 0) <= gap.get("first", 0) and gap.get("first", 0) + gap["count"] <= end
-            for gap in body.get("lost", [])
-        )
-        self._need(inside, "seal: lost numbers outside the batch's span")
-        self._need(end <= 1 << 63, "seal: numbers that no prediction id can hold")
 
     def _validity(self, public_key: bytes, index: int, *, opening: bool) -> None:
         producer = self.producers.get(public_key)
