@@ -9,6 +9,8 @@ import pytest
 from lineage_ledger.emitter.policy import WhenFull
 from lineage_ledger.emitter.settings import EmitterSettings
 from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.keys import SigningKey, write_signing_key
+from lineage_ledger.formats.note import Verifier
 from lineage_ledger.rpc.endpoint import Endpoint
 
 COMPLETE = {"LINEAGE_SERVER": "127.0.0.1:7461", "LINEAGE_VERIFIER_KEY": "o+1+x", "LINEAGE_KEY_FILE": "/k"}
@@ -22,7 +24,33 @@ def test_variables_come_before_the_file(tmp_path: Path) -> None:
     policy = settings.policy
     assert (policy.linger_ms, policy.fail_closed, policy.max_batch_entries) == (5.0, True, 9)
     assert policy.when_full is WhenFull.BLOCK
-    assert EmitterSettings.read(None, {**COMPLETE, "LINEAGE_SETTINGS": str(file)}).policy.linger_ms == 5.0
+    assert EmitterSettings.read(None, {**COMPLETE, "LINEAGE_CONFIG": str(file)}).policy.linger_ms == 5.0
+
+
+def test_the_command_and_the_emitter_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("verifier.key").write_text("o+1+x\n")
+    Path("lineage.toml").write_text(
+        f'server = "127.0.0.1:1"\nverifier_key = "verifier.key"\nkey_file = "k"\ndeployment = "{"ab" * 32}"\n'
+        'commitment_key_file = "c"\ntimeout_s = 5\n[find]\nlimit = 3\n'
+    )
+    settings = EmitterSettings.read(None, {})
+    assert (settings.verifier_key, settings.deployment) == ("o+1+x", b"\xab" * 32)
+
+
+def test_an_emitter_binds_to_the_deployment_of_its_settings(tmp_path: Path) -> None:
+    key = SigningKey.generate()
+    write_signing_key(tmp_path / "k", "p", key)
+    variables = {
+        "LINEAGE_SERVER": "127.0.0.1:1",
+        "LINEAGE_VERIFIER_KEY": str(Verifier("o", key.public_key)),
+        "LINEAGE_KEY_FILE": str(tmp_path / "k"),
+    }
+    with EmitterSettings.read(None, {**variables, "LINEAGE_DEPLOYMENT": "ab" * 32}).emitter() as emitter:
+        assert emitter.bind().deployment_hash == b"\xab" * 32
+        assert emitter.bind(bytes(32)).row == 2
+    with EmitterSettings.read(None, variables).emitter() as emitter, pytest.raises(SettingsError, match="DEPLOYMENT"):
+        emitter.bind()
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
@@ -39,6 +67,7 @@ def test_what_is_missing_is_named(name: str) -> None:
         ("linger_ms = true", "linger_ms must be a number"),
         ("fail_closed = 1", "fail_closed must be true or false"),
         ("server = 3", "server must be text"),
+        ("deployment = 'abc'", "64 hex digits"),
         ("server =", "is not TOML"),
         ("max_batch_entries = 0", "max_batch_entries must be 1 to"),
         ("when_full = 'burn'", "when_full must be one of"),

@@ -114,6 +114,7 @@ class Emitter:
         *,
         ledger: str,
         key: SigningKey | str | Path,
+        deployment: bytes | None = None,
         spool: str | Path | None = None,
         policy: Policy | None = None,
         on_error: Callable[[Exception], None] | None = None,
@@ -132,6 +133,7 @@ class Emitter:
         self._deployments: list[bytes] = []
         self._bindings: dict[bytes, Binding] = {}
         self._lane = Lane()
+        self._deployment = deployment
         self._closed = False
         self._life = self._begin()
         if spool is not None:
@@ -161,12 +163,17 @@ class Emitter:
         """Counts as of now."""
         return self._life.statistics()
 
-    def bind(self, deployment: bytes) -> Binding:
+    def bind(self, deployment: bytes | None = None) -> Binding:
         """The binding for a deployment, given as its entry or the 32-byte leaf hash of that; one for each.
 
-        The deployment need not be logged yet. Raises `MalformedEntryError` if the entry is no deployment,
-        `EmitterError` for a 256th one.
+        Without an argument it is the deployment that the emitter was made with. It need not be logged yet. Raises
+        `MalformedEntryError` if the entry is no deployment, `SettingsError` if there is none, `EmitterError` for a
+        256th one.
         """
+        if deployment is None:
+            deployment = self._deployment
+        if deployment is None:
+            raise SettingsError("there is no deployment to bind to: give its leaf hash, or set LINEAGE_DEPLOYMENT")
         if len(deployment) == _HASH_BYTES:
             deployment_hash = bytes(deployment)
         elif strict.check_entry(deployment) == _DEPLOYMENT:

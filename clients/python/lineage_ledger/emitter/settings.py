@@ -1,11 +1,14 @@
 """An emitter's settings, from a TOML file and from LINEAGE_… variables, which come first.
 
 LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
+LINEAGE_DEPLOYMENT                                         leaf hash of the deployment, 64 hex digits: `Emitter.bind()`
 LINEAGE_SPOOL                                              folder
 LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN
 LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
-LINEAGE_SETTINGS                                           path of the TOML file, which has the same names in lower
-                                                           case and without the prefix
+LINEAGE_CONFIG                                             path of the TOML file (lineage.toml, if there is one),
+                                                           which has the same names in lower case without the prefix
+
+The command `lineage` reads the same file; its tables and settings are passed over here.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lineage_ledger.emitter.policy import Policy
 from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.rpc.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "LINEAGE_"
 _REQUIRED: Final = ("server", "verifier_key", "key_file")
-_OPTIONAL: Final = ("spool", "ca_file", "certificate_file", "client_key_file", "token")
+_OPTIONAL: Final = ("deployment", "spool", "ca_file", "certificate_file", "client_key_file", "token")
+_OTHERS: Final = frozenset({"commitment_key_file", "data", "timeout_s", "token_file"})
+_DEFAULT_FILE: Final = "lineage.toml"
 _POLICY: Final[Mapping[str, Any]] = {
     item.name: item.default for item in dataclasses.fields(Policy) if item.name != "backoff"
 }
@@ -42,6 +48,8 @@ class EmitterSettings:
     endpoint: Endpoint
     verifier_key: str
     key_file: Path
+    deployment: bytes | None = None
+    """Leaf hash, 32 bytes: what `Emitter.bind()` binds to."""
     spool: Path | None = None
     policy: Policy = field(default_factory=Policy)
 
@@ -49,7 +57,7 @@ class EmitterSettings:
     def read(cls, path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> EmitterSettings:
         """Settings of the process. Raises `SettingsError`, which names the variable or the file's setting."""
         variables = os.environ if environment is None else environment
-        path = path or variables.get(_PREFIX + "SETTINGS")
+        path = path or variables.get(_PREFIX + "CONFIG") or (_DEFAULT_FILE if Path(_DEFAULT_FILE).is_file() else None)
         values = _read_file(Path(path)) if path else {}
         sources = dict.fromkeys(values, str(path))
         for name in (*_REQUIRED, *_OPTIONAL, *_POLICY):
@@ -72,8 +80,9 @@ class EmitterSettings:
                 key_file=paths.get("client_key_file"),
                 token=texts.get("token"),
             ),
-            texts["verifier_key"],
+            _verifier_key(texts["verifier_key"]),
             paths["key_file"],
+            _leaf_hash(texts["deployment"], sources["deployment"]) if texts.get("deployment") else None,
             paths.get("spool"),
             Policy(**options),
         )
@@ -82,7 +91,14 @@ class EmitterSettings:
         """The emitter that they describe."""
         from lineage_ledger.emitter.emitter import Emitter
 
-        return Emitter(self.endpoint, ledger=self.verifier_key, key=self.key_file, spool=self.spool, policy=self.policy)
+        return Emitter(
+            self.endpoint,
+            ledger=self.verifier_key,
+            key=self.key_file,
+            deployment=self.deployment,
+            spool=self.spool,
+            policy=self.policy,
+        )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -97,10 +113,29 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     known = (*_REQUIRED, *_OPTIONAL, *_POLICY)
+    values = {name: value for name, value in values.items() if name not in _OTHERS and not isinstance(value, dict)}
     for name in values:
         if name not in known:
             raise SettingsError(f"{path}: there is no setting {name!r}; there are {', '.join(known)}")
     return values
+
+
+def _verifier_key(text: str) -> str:
+    """The key itself, or the first line of the file that holds it: every key has a plus, and a path seldom."""
+    path = Path(text)
+    if "+" in text or not path.is_file():
+        return text
+    return path.read_text(errors="replace").partition("\n")[0]
+
+
+def _leaf_hash(text: str, source: str) -> bytes:
+    try:
+        leaf_hash = bytes.fromhex(text)
+    except ValueError:
+        leaf_hash = b""
+    if len(leaf_hash) != HASH_SIZE:
+        raise SettingsError(f"{source}: deployment must be a leaf hash, 64 hex digits, as `lineage record` prints it")
+    return leaf_hash
 
 
 def _text(name: str, value: object, source: str) -> str:
