@@ -24,6 +24,8 @@ from lineage_ledger_server.store.reconcile import Standing, reconcile
 
 _log = structlog.get_logger(__name__)
 
+_CLOCKS_DIFFER_S = 1.0  # less is how clocks are
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -133,6 +135,15 @@ def _open(
     block = strict.parse_entry(entry).block
     if block.number != number:
         raise CorruptError(f"the stored row of block {number} points at another entry; run `lineage audit`")
+    ahead_s = (block.time_unix_ns - time.time_ns()) / 1e9
+    if ahead_s > _CLOCKS_DIFFER_S:
+        _log.warning(
+            "the newest block's time is ahead of this machine's clock: new blocks repeat that time until the clock "
+            "has passed it. Is the clock wrong now, or was it when that block was made?",
+            ahead_s=round(ahead_s),
+            block=number,
+            block_time_unix_ns=block.time_unix_ns,
+        )
     sequencer = Sequencer(
         store=store,
         head_record=head_record,

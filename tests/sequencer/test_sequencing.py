@@ -365,3 +365,31 @@ def test_the_clock_gives_no_time_twice_smaller_and_refuses_a_leap(monkeypatch, r
         clock.now_unix_ns()
     now -= 7_200_000_000_000
     assert clock.now_unix_ns() == now
+    now -= 7_200_000_000_000  # a step back that is corrected again is no leap
+    assert clock.now_unix_ns() == now + 7_200_000_000_000
+    now += 7_200_000_000_000
+    assert clock.now_unix_ns() == now
+
+
+def test_a_newest_block_from_the_future_is_said_and_its_time_repeated(driver, capsys, monkeypatch):
+    later = time.time_ns() + 86_400_000_000_000
+    with monkeypatch.context() as patch:
+        driver.ledger.close()
+        patch.setattr(time, "time_ns", lambda: later)
+        driver.ledger = open_ledger(driver.data_dir)
+        producer = driver.producer()
+    capsys.readouterr()
+    driver.reopen()
+    logged = capsys.readouterr()
+    assert "ahead of this machine's clock" in logged.out + logged.err
+    outcome = driver.append(producer.batch())
+    block = strict.parse_entry(driver.ledger.reader.entry(outcome.head.size - 1)).block
+    assert block.time_unix_ns == later
+
+
+def test_the_seal_that_opens_a_chain_has_no_bindings_not_even_empty_ones(driver, refused):
+    producer = driver.producer()
+    body = producer.body()
+    body.bindings.add(deployment_hash=bytes(range(32)))
+    with refused("MALFORMED_SEAL"):
+        driver.append(producer.seal([], body))

@@ -87,9 +87,9 @@ def check_seal(seal: ParsedSeal, origin: str) -> None:
                 "was it made for another ledger?",
                 reason="CHAIN_ID_MISMATCH",
             )
-        if body.count or body.lost or body.first_number:
+        if body.count or body.lost or body.first_number or body.bindings:
             raise SealError(
-                "the seal that opens a chain must be empty: no entries, no losses, first number 0",
+                "the seal that opens a chain must be empty: no entries, no losses, no bindings, first number 0",
                 reason="MALFORMED_SEAL",
             )
     _check_lost(body)
@@ -127,7 +127,9 @@ def check_batch(seal: ParsedSeal, scanned: ScannedBatch, root: bytes) -> None:
     """
     body = seal.body
     if body.count != scanned.count - 1:
-        raise SealError(f"the seal counts {body.count} entries, the batch has {scanned.count - 1}", reason="COUNT_MISMATCH")
+        raise SealError(
+            f"the seal counts {body.count} entries, the batch has {scanned.count - 1}", reason="COUNT_MISMATCH"
+        )
     if body.root != root:
         raise SealError(
             f"the seal's root {body.root.hex()} is not the root {root.hex()} of the batch's entries; "
