@@ -347,3 +347,16 @@ class TestThread:
         log.indexer.rebuild()
         self.wait_until(lambda: not log.indexer._rebuild and log.indexer.totals().size == log.ledger.size)
         assert list(log.indexer._store.dump()) == expected
+
+
+def test_more_losses_than_64_bits_count_do_not_stop_it(tmp_path: Path) -> None:
+    ledger = SmallLedger()
+    for name in ("a", "b", "c"):
+        chain = ledger.register(name)
+        ledger.batch(chain, [], lost=[(0, (1 << 63) - 1)])
+    ledger.block()
+    served = ServedLog(ledger, tmp_path / "s")
+    served.index()
+    assert served.indexer.indexed_size == len(ledger.entries)
+    assert served.indexer.totals().lost == (1 << 64) - 1
+    served.close()

@@ -34,6 +34,7 @@ MAX_COMMIT_BYTES: Final = 64 << 20
 # How often the head is looked at; also how rarely commits follow each other while the log grows: each syncs the disk.
 POLL_S: Final = 0.05
 MAX_RETRY_S: Final = 5.0
+MAX_TOTAL: Final = (1 << 64) - 1
 LMDB_FILES: Final = ("data.mdb", "lock.mdb")
 
 _log = structlog.get_logger(__name__)
@@ -163,7 +164,7 @@ class Indexer:
             at,
             self._reader.root(at),
             before.predictions + tally.predictions,
-            before.lost + tally.lost,
+            min(before.lost + tally.lost, MAX_TOTAL),  # three seals can declare more lost than 64 bits count
             before.statements + tally.statements,
         )
         return IndexWrite(before, after, tally.postings, builder.runs, builder.merged)
