@@ -102,7 +102,7 @@ class HeadRecord:
         slot = _PREFIX.pack(sequence, len(head.note)) + head.note
         slot += hashlib.sha256(slot).digest()
         try:
-            os.pwrite(self._descriptor, slot.ljust(_SLOT_BYTES, b"\0"), sequence % 2 * _SLOT_BYTES)
+            _write_whole(self._descriptor, slot.ljust(_SLOT_BYTES, b"\0"), sequence % 2 * _SLOT_BYTES)
             _sync_data(self._descriptor)
         except OSError as error:
             raise _store_error(error, f"cannot write the head record {self.path}") from error
@@ -152,7 +152,7 @@ def _create(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         # With its blocks there from the start, a full disk does not stop a head from being recorded.
-        os.pwrite(descriptor, bytes(_FILE_BYTES), 0)
+        _write_whole(descriptor, bytes(_FILE_BYTES), 0)
         os.fsync(descriptor)
     except BaseException:
         path.unlink()
@@ -164,6 +164,12 @@ def _create(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _write_whole(descriptor: int, data: bytes, offset: int) -> None:
+    """Raises OSError for a write that is cut short, too, as on a disk that becomes full."""
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _store_error(error: OSError, what: str) -> StoreError:

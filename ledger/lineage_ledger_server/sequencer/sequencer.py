@@ -11,6 +11,7 @@ How a group becomes true, and what a crash leaves at each point:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from lineage_ledger_server.store.log_store import LogStore
 
 _log = structlog.get_logger(__name__)
 
-_RETRY_S = 1.0  # how often a ledger that cannot write tries again by itself
+_RETRY_S = 1.0  # how often a ledger that cannot write tries again, whatever else it is asked meanwhile
 
 
 class Position(NamedTuple):
@@ -43,7 +44,7 @@ class Position(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Whether the ledger takes batches, and if not, why: a reason for programs and a text for people."""
+    """Whether the ledger takes batches, and if not, why: a reason for programs, the cause for whoever runs it."""
 
     writable: bool
     reason: str = ""
@@ -87,6 +88,7 @@ class Sequencer:
         self._queue = SubmissionQueue(max_waiting_bytes)
         self._head = reader.head()
         self._status = Status(writable=True)
+        self._write_due_s = time.monotonic() + block_interval_s
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
 
     @property
@@ -102,7 +104,7 @@ class Sequencer:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, work: CheckedBatch | AdminChange | Exception, done: Callable[[Outcome], None]) -> None:
+    def submit(self, work: CheckedBatch | AdminChange | Exception, done: Callable[[Outcome], object]) -> None:
         """Queue work; `done` gets its outcome. Blocks while too much waits; raises `NotWritableError` when stopping."""
         self._queue.put(Submission(work, done))
 
@@ -114,28 +116,37 @@ class Sequencer:
 
     def _run(self) -> None:
         while not self._queue.finished:
-            timeout_s = self._block_interval_s if self._status.writable else _RETRY_S
-            submissions = self._queue.take(self._max_group_bytes, timeout_s)
+            submissions = self._queue.take(self._max_group_bytes, max(0.0, self._write_due_s - time.monotonic()))
             if self._queue.finished and not submissions:
                 break
-            outcomes: list[Outcome]
-            try:
-                outcomes = self._commit(submissions)
-                self._set_status(Status(writable=True))
-            except Exception as error:  # noqa: BLE001  # whatever failed, everyone who waits is answered
-                self._state.discard()
-                refusal = _refusal(error)
-                self._set_status(Status(False, refusal.reason, str(refusal)), error)
-                outcomes = [s.work if isinstance(s.work, Exception) else refusal for s in submissions]
-            for submission, outcome in zip(submissions, outcomes, strict=True):
-                submission.done(outcome)
+            for submission, outcome in zip(submissions, self._settle(submissions), strict=True):
+                try:
+                    submission.done(outcome)
+                except Exception as error:  # noqa: BLE001  # one that cannot be told must not keep the others waiting
+                    _log.error("an outcome was not taken", exc_info=error)
+
+    def _settle(self, submissions: list[Submission]) -> list[Outcome]:
+        """Commit; whatever fails, everyone who waits gets an outcome."""
+        try:
+            return self._commit(submissions)
+        except Exception as error:  # noqa: BLE001  # as said
+            self._state.discard()
+            if len(submissions) > 1 and not isinstance(error, LineageError):
+                # A defect that one of them brings out must not be the others' harm.
+                _log.error("a group failed unexpectedly; its submissions are tried one by one", exc_info=error)
+                return [outcome for submission in submissions for outcome in self._settle([submission])]
+            self._write_due_s = time.monotonic() + _RETRY_S
+            refusal = _refusal(error)
+            cause = str(error) if isinstance(error, LineageError) else f"unexpected {type(error).__name__}"
+            self._set_status(Status(False, refusal.reason, cause), error)
+            return [s.work if isinstance(s.work, Exception) else refusal for s in submissions]
 
     def _commit(self, submissions: list[Submission]) -> list[Outcome]:
-        """One group: decide, write, sign, publish."""
+        """One group: decide, write, sign, publish. Writes an empty one if nothing was written for too long."""
         self._publish()  # what an earlier round wrote and could not sign
         group = Group(self._state, self._store.size, self._position.block_number + 1)
         decided = [_decide(group, submission.work) for submission in submissions]
-        if not group.empty or not submissions:
+        if not group.empty or time.monotonic() >= self._write_due_s:
             write, block_hash = group.finish(self._clock.now_unix_ns(), self._position.block_hash)
             self._store.append(write)
             self._state.keep()
@@ -152,27 +163,35 @@ class Sequencer:
     def _publish(self) -> None:
         """Sign the store's tree and put it into the head record, unless that is done.
 
-        The record is read back first: it must still hold what this process signed last, else somebody else signs too.
+        The record is read back first: it must still hold what this process signed last, else somebody else signs too;
+        or what is signed now, if it was written before and the disk did not say that it keeps it.
         """
         if self._store.size == self._head.size:
             return
+        head = sign_head(self._store, self._signer)
         recorded = self._head_record.read()
-        if recorded is None or (recorded.size, recorded.root) != (self._head.size, self._head.root):
+        if recorded is None or recorded[:2] not in (self._head[:2], head[:2]):
             raise ServerError("the head record changed under this process; something else writes this ledger. Stop it")
-        self._head = sign_head(self._store, self._signer)
-        self._head_record.write(self._head)
+        self._head_record.write(head)
+        self._head = head
+        self._write_due_s = time.monotonic() + self._block_interval_s
+        self._set_status(Status(writable=True))
 
     def _set_status(self, status: Status, error: Exception | None = None) -> None:
-        if status == self._status:
-            return
+        changed = status[:2] != self._status[:2]
         self._status = status
+        if not changed:
+            return
         if status.writable:
             _log.info("ledger takes batches again")
         elif isinstance(error, LineageError):
-            _log.error("ledger is read-only", reason=status.reason, message=status.message)
+            _log.error("ledger is read-only", reason=status.reason, cause=status.message)
         else:
             _log.error("ledger is read-only after an unexpected error", exc_info=error)
-        self._on_status(status)
+        try:
+            self._on_status(status)
+        except Exception as failure:  # noqa: BLE001  # who listens must not stop the ledger
+            _log.error("telling the ledger's status failed", exc_info=failure)
 
 
 def sign_head(store: LogStore, signer: note.Signer) -> Head:
@@ -181,9 +200,7 @@ def sign_head(store: LogStore, signer: note.Signer) -> Head:
     return Head(store.size, root, checkpoint.Checkpoint(signer.name, store.size, root).sign(signer))
 
 
-def _decide(
-    group: Group, work: CheckedBatch | AdminChange | Exception
-) -> append_pb2.Acknowledgement | int | Exception:
+def _decide(group: Group, work: CheckedBatch | AdminChange | Exception) -> append_pb2.Acknowledgement | int | Exception:
     if isinstance(work, Exception):
         return work
     try:
@@ -198,9 +215,9 @@ def _refusal(error: Exception) -> NotWritableError:
         return error
     if isinstance(error, DiskFullError):
         return NotWritableError(
-            "the ledger's disk is full: nothing was taken. Free space; writing goes on by itself, send again then",
+            "the ledger's disk is full: nothing was acknowledged. Free space; writing goes on by itself, send again",
             reason="DISK_FULL",
         )
     return NotWritableError(
-        "the ledger cannot write; its log says why. Nothing was taken, send again", reason="READ_ONLY"
+        "the ledger cannot write; its log says why. Nothing was acknowledged, send again", reason="READ_ONLY"
     )

@@ -44,7 +44,7 @@ class Submission:
     """
 
     work: CheckedBatch | AdminChange | Exception
-    done: Callable[[Outcome], None]
+    done: Callable[[Outcome], object]
 
     @property
     def size_bytes(self) -> int:

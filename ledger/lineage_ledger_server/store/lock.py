@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from lineage_ledger_server.errors import LockedError, StoreError
@@ -28,8 +29,9 @@ class ExclusiveLock:
             raise LockedError(
                 f"{path.parent} is served by another process (pid {holder}); stop that one first"
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        with suppress(OSError):  # a help for people; on a full disk the ledger still has to open
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         os.close(self._descriptor)
