@@ -12,7 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        sys.exit(f"error: the command needs {error.name}: install lineage-ledger[cli]")
+        print(f"error: the command needs {error.name}: install lineage-ledger[cli]", file=sys.stderr)
+        sys.exit(2)
     # Names may hold characters that the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

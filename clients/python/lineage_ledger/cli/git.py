@@ -16,6 +16,12 @@ from lineage_ledger.formats.statement import code_state
 from lineage_ledger.v1 import entry_pb2
 
 _TIMEOUT_S = 120
+_DEFAULTS_OF_DIFF = (
+    *("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--submodule=short", "-O/dev/null"),
+    *("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0"),
+    *("--diff-algorithm=myers", "--indent-heuristic", "--find-renames"),
+)
+"""What `git diff` does unless a user's settings say otherwise, which would change its bytes."""
 
 
 class GitError(LineageError):
@@ -40,8 +46,7 @@ def read_working_tree(folder: Path) -> WorkingTree:
     """Read the checkout that `folder` is in. Raises `GitError`, or what `files.digest_file` raises."""
     root = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
     commit = _text(root, "rev-parse", "--verify", "HEAD^{commit}")
-    # Said outright, because a user's settings would change the bytes.
-    diff = _git(root, "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
+    diff = _git(root, "diff", "--binary", *_DEFAULTS_OF_DIFF, "HEAD")
     branch = _text(root, "rev-parse", "--abbrev-ref", "HEAD")
     files = [file for name in _names(root, "ls-files", "-z") for file in _digest(root, name)]
     return WorkingTree(

@@ -125,6 +125,9 @@ def access_options(command: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> Result:
+        source, typed = click.get_current_context().get_parameter_source, click.core.ParameterSource.COMMANDLINE
+        if source("data") is typed and source("server") is not typed:
+            values["server"] = None  # The folder that was typed counts more than the server of the settings.
         access = Access(**{name: values.pop(name) for name in Access.__dataclass_fields__})
         return command(access=access, **values)
 

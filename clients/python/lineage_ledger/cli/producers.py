@@ -88,7 +88,10 @@ def add(
 )
 @admin_options
 def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path | None, out: Output) -> None:
-    """Retire a key: it opens no chain from now on, its open ones end with a block."""
+    """Retire a key.
+
+    It opens no chain from now on; those that are open go on up to a block.
+    """
     with access.client() as client:
         index = client.producers_retire(public_key, last_block, admin_key=access.admin_key(admin_key))
     _show_change(out, "retired", public_key, index)
@@ -101,7 +104,10 @@ def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path |
 @click.option("--suspect-since", type=TIME, required=True, help="Since when what the key signed is suspect (RFC 3339).")
 @admin_options
 def compromise(public_key: bytes, suspect_since: int, access: Access, admin_key: Path | None, out: Output) -> None:
-    """Declare a key compromised: nothing that it signs is taken from now on."""
+    """Declare a key compromised.
+
+    Nothing that it signs is taken from now on.
+    """
     with access.client() as client:
         index = client.producers_compromise(public_key, suspect_since, admin_key=access.admin_key(admin_key))
     _show_change(out, "compromised", public_key, index)

@@ -90,7 +90,7 @@ def artifact(
     access: Access,
     out: Output,
 ) -> None:
-    """Record artifacts: datasets, code, environments, models, or any other content, by digest.
+    """Record datasets, code, environments, models and the like.
 
     A file's digest is its SHA-256; a folder's that of what `sha256sum` prints for its files. Several PATHs are several
     artifacts.
@@ -172,7 +172,7 @@ def run(
     access: Access,
     out: Output,
 ) -> None:
-    """Record a run: a process that used artifacts and generated artifacts."""
+    """Record a run, which used artifacts and generated artifacts."""
     entry = statement.run(
         kind=kind,
         name=name,
