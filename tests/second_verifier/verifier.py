@@ -96,9 +96,11 @@ def seal_faults(origin: str, seal: Entry) -> list[str]:
     gaps = [(gap.get("first", 0), gap.get("first", 0) + gap["count"]) for gap in body.get("lost", [])]
     signed = signed_bytes("seal", origin, seal.fields["body"])
     nonce = body.get("chain_nonce", b"")
+    counted = sum(binding.get("count", 0) for binding in body.get("bindings", []))
     rules = {
         "the signature does not hold": signature_holds(key, signed, seal.fields["signature"]),
         "lost numbers outside the batch's span": all(first <= start and stop <= end for start, stop in gaps),
+        "bindings count more than the batch holds": counted <= body.get("count", 0),
         "numbers that no prediction id can hold": end <= 1 << 63,
         "chain id": not nonce or body["chain_id"] == chain_id_of(origin, key, nonce),
         "a chain's first batch is not empty": not nonce
