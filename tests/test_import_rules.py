@@ -66,6 +66,7 @@ SERVER_ORDER = (
     "services",
     "audit_source",
     "server",
+    "demo",
     "cli",
 )
 

@@ -272,17 +272,47 @@ def test_what_is_not_http_passes_untouched(ledger: Ledger) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope, receive, send))
 
-    middleware = wrapped(ledger, app)
-
     async def receive() -> dict[str, Any]:
         return {}
 
     async def send(message: Any) -> None: ...
 
-    for kind in ("lifespan", "websocket"):
+    for kind, middleware in (
+        ("websocket", wrapped(ledger, app)),
+        ("lifespan", wrapped(ledger, app, close_emitter=False)),
+    ):
         scope = {"type": kind}
         asyncio.run(middleware(scope, receive, send))
         assert seen.pop() == (scope, receive, send)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_the_emitter_is_drained_before_the_application_has_shut_down(ledger: Ledger, closes: bool) -> None:
+    pending = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await answering(b"answer")(scope, receive, send)
+
+    async def send(message: Any) -> None:
+        pending.append((message["type"], ledger.emitter.statistics.pending))
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    middleware = wrapped(ledger, app, close_emitter=closes)
+    first = call(middleware)
+    asyncio.run(middleware({"type": "lifespan"}, receive, send))
+    assert pending[0][0] == "lifespan.startup.complete"
+    assert pending[1][0] == "lifespan.shutdown.complete"
+    assert not closes or pending[1][1] == 0
+    assert ledger.prediction(first.prediction_id).status_code == 0
+    after = call(middleware)
+    assert after.body == b"answer"
+    assert (ledger.emitted() == 1) is closes
 
 
 def test_bodies_that_would_not_pass_here_are_not_offered(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import logging
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,27 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, content: bytes)
     assert "AAAA" not in str(caught.value)
 
 
-def test_a_missing_file_is_an_error_and_no_setting_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_is_made_on_first_use_and_by_one_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lineage.toml").write_text('commitment_key_file = "commitment.key"\n')
+    with ThreadPoolExecutor(2) as pool:
+        keys = [*pool.map(lambda _: CommitmentKey.from_settings({}), range(2))]
+    keys.append(CommitmentKey.from_settings({"LINEAGE_COMMITMENT_KEY_FILE": "commitment.key"}))
+    assert len({key.begin("input", 1, b"").digest() for key in keys}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["commitment.key", "lineage.toml"]
+    assert Path("commitment.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(InvalidKeyError, match="No such file"):
-        CommitmentKey.from_settings({"LINEAGE_COMMITMENT_KEY_FILE": str(tmp_path / "nothing")})
+        CommitmentKey.from_settings({"LINEAGE_COMMITMENT_KEY_FILE": "no-such-folder/commitment.key"})
+
+
+def test_without_a_setting_the_key_is_the_process_own_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING, logger="lineage_ledger.middleware"):
         one, two = CommitmentKey.from_settings({}), CommitmentKey.from_settings({})
     assert one.begin("input", 1, b"").digest() != two.begin("input", 1, b"").digest()
-    assert "LINEAGE_COMMITMENT_KEY_FILE" in caplog.text
+    assert "commitment_key_file" in caplog.text
 
 
 def test_a_key_shows_nothing_of_itself() -> None:

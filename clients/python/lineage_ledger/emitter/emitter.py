@@ -59,6 +59,11 @@ class Binding:
         self.deployment_hash = deployment_hash
         """Leaf hash of the deployment's entry; 32 bytes."""
 
+    @property
+    def emitter(self) -> Emitter:
+        """The emitter that it belongs to."""
+        return self._emitter
+
     def emit(
         self,
         input_commitment: bytes,

@@ -57,7 +57,7 @@ class EmitterSettings:
     def read(cls, path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> EmitterSettings:
         """Settings of the process. Raises `SettingsError`, which names the variable or the file's setting."""
         variables = os.environ if environment is None else environment
-        path = path or variables.get(_PREFIX + "CONFIG") or (_DEFAULT_FILE if Path(_DEFAULT_FILE).is_file() else None)
+        path = path or _file(variables)
         values = _read_file(Path(path)) if path else {}
         sources = dict.fromkeys(values, str(path))
         for name in (*_REQUIRED, *_OPTIONAL, *_POLICY):
@@ -101,23 +101,46 @@ class EmitterSettings:
         )
 
 
+def text_setting(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """One setting that is no emitter's own, such as `commitment_key_file`, from the same places; None if it is not set.
+
+    Raises `SettingsError`.
+    """
+    variables = os.environ if environment is None else environment
+    if variable := variables.get(_PREFIX + name.upper()):
+        return variable
+    path = _file(variables)
+    values = _parse_file(path) if path is not None else {}
+    return _text(name, values[name], str(path)) if name in values else None
+
+
+def _file(variables: Mapping[str, str]) -> Path | None:
+    """The settings file that the process has, if any."""
+    named = variables.get(_PREFIX + "CONFIG")
+    return Path(named) if named else Path(_DEFAULT_FILE) if Path(_DEFAULT_FILE).is_file() else None
+
+
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-        if len(content) > _MAX_FILE_BYTES:
-            raise SettingsError(f"{path} has more than {_MAX_FILE_BYTES:,} bytes; is it a settings file?")
-        values = tomllib.loads(content.decode())
-    except OSError as error:
-        raise SettingsError(f"cannot read settings from {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
+    values = _parse_file(path)
     known = (*_REQUIRED, *_OPTIONAL, *_POLICY)
     values = {name: value for name, value in values.items() if name not in _OTHERS and not isinstance(value, dict)}
     for name in values:
         if name not in known:
             raise SettingsError(f"{path}: there is no setting {name!r}; there are {', '.join(known)}")
     return values
+
+
+def _parse_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise SettingsError(f"{path} has more than {_MAX_FILE_BYTES:,} bytes; is it a settings file?")
+        return tomllib.loads(content.decode())
+    except OSError as error:
+        raise SettingsError(f"cannot read settings from {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
 
 
 def _verifier_key(text: str) -> str:

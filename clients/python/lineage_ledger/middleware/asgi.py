@@ -36,6 +36,7 @@ PREDICTION_ID_HEADER: Final = "x-lineage-prediction-id"
 REQUEST_ID_HEADER: Final = b"x-lineage-request-id"
 
 _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_SHUT_DOWN: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 # With these an application hands over a body by the name of its file; no byte of it would pass here.
 _BODIES_UNSEEN: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
@@ -54,12 +55,14 @@ class LineageMiddleware:
         request_id_header: str | None = "x-request-id",
         max_held_bytes: int = 1 << 20,
         hold_streams: bool = False,
+        close_emitter: bool = True,
     ) -> None:
         """Requests to `paths` are predictions, or those that it says yes to; without it, every POST.
 
         Without `commitment_key` it is that of `CommitmentKey.from_settings`. The caller's `request_id_header` is
         recorded, readable to all readers of the ledger, if it is 1 to 64 bytes of visible ASCII; None: never.
-        Raises `SettingsError`, `InvalidKeyError`.
+        With `close_emitter` the emitter is drained and closed when the application shuts down (ASGI lifespan). Raises
+        `SettingsError`, `InvalidKeyError`.
         """
         if isinstance(paths, str):
             raise SettingsError(f"paths must be a collection of paths, such as {{{paths!r}}}, not one text")
@@ -72,11 +75,15 @@ class LineageMiddleware:
         self.max_held_bytes = max_held_bytes
         self.hold_streams = hold_streams
         self._app = app
+        self._close_emitter = close_emitter
         self._paths = paths
         self._request_id_header = request_id_header.lower().encode() if request_id_header else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called by the server, once for each connection or request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._closing(send) if self._close_emitter else send)
+            return
         recording = self._begin(scope) if scope["type"] == "http" else None
         if recording is None:
             await self._app(scope, receive, send)
@@ -92,6 +99,19 @@ class LineageMiddleware:
             recording.emit(CANCELLED)
             raise
         await exchange.end()
+
+    def _closing(self, send: Send) -> Send:
+        """Closes the emitter when the application says that it has shut down: no request comes after that.
+
+        Servers end themselves by the signal that stopped them, and so never run what waits for the process's exit.
+        """
+
+        async def closing(message: Message) -> None:
+            if message["type"] in _SHUT_DOWN:
+                self.recorder.binding.emitter.close()
+            await send(message)
+
+        return closing
 
     def _begin(self, scope: Scope) -> Recording | None:
         """A recording, if the request is for a prediction."""

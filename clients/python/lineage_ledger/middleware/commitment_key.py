@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
+from lineage_ledger.emitter.settings import text_setting
 from lineage_ledger.errors import InvalidKeyError, MalformedError
 from lineage_ledger.formats.commitment import MIN_KEY_BYTES, derive_key
 from lineage_ledger.formats.commitment import opens as _opens
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 Role: TypeAlias = Literal["input", "output"]
-
-VARIABLE: Final = "LINEAGE_COMMITMENT_KEY_FILE"
 
 _KEY_BYTES: Final = 32
 _PREFIX: Final = "COMMITMENT+KEY+"
@@ -64,20 +63,33 @@ class CommitmentKey:
 
     @classmethod
     def from_settings(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """The key in the file that `LINEAGE_COMMITMENT_KEY_FILE` names; without it, one for this process alone.
+        """The key in the file that LINEAGE_COMMITMENT_KEY_FILE, or lineage.toml, names; the file is made on first use.
 
-        Commitments under a key that no file holds cannot be opened once the process has ended, which is logged.
-        Raises `InvalidKeyError`.
+        Without that setting it is a key for this process alone: its commitments cannot be opened once the process has
+        ended, which is logged. Raises `InvalidKeyError`, `SettingsError`.
         """
-        path = (os.environ if environment is None else environment).get(VARIABLE)
-        if path:
-            return cls.read(path)
+        path = text_setting("commitment_key_file", environment)
+        if path is not None:
+            return cls.read_or_make(path)
         _logger.warning(
-            "%s is not set: commitments are made under a random key that ends with this process; "
-            "nobody will be able to open them",
-            VARIABLE,
+            "commitment_key_file is not set: commitments are made under a random key that ends with this process; "
+            "nobody will be able to open them"
         )
         return cls.generate()
+
+    @classmethod
+    def read_or_make(cls, path: str | os.PathLike[str]) -> Self:
+        """The key in a file, which is made if it is not there. Raises `InvalidKeyError`."""
+        if not os.path.lexists(path):
+            try:
+                cls.generate().write(path)
+            except InvalidKeyError:
+                if not os.path.lexists(path):
+                    raise
+                # Another worker of the same server was faster; its key is there whole.
+            else:
+                _logger.warning("made the commitment key %s: keep it as long as commitments are to be opened", path)
+        return cls.read(path)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a new key file, mode 0600. Raises `InvalidKeyError` if `path` exists or cannot be written."""

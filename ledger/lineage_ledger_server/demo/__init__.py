@@ -1,0 +1,1 @@
+"""`lineage demo`: the main job on real input, with the commands a user would type."""
