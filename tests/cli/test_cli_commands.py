@@ -46,6 +46,7 @@ def test_every_command_explains_itself(name: str) -> None:
     result = run(*name.split(), "--help")
     assert result.exit_code == 0, result.output
     assert "\n  Examples:\n    lineage " in result.stdout
+    assert max(map(len, result.stdout.split("Examples:")[1].splitlines())) <= 80
     command = ALL[name]
     summary = command.get_short_help_str(limit=200)
     assert "\n" not in summary
@@ -223,6 +224,29 @@ def test_settings_come_from_option_variable_and_file_in_that_order(tmp_path: Pat
     Path("lineage.toml").write_text(config.read_text())
     assert "127.0.0.1:3:" in run("show", "0").stderr
     assert "127.0.0.1:3:" in run("producers", "list").stderr
+
+
+def test_shared_variables_reach_the_servers_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, object] = {}
+
+    @click.command()
+    @click.option("--data")
+    @click.option("--listen")
+    def serve(data: str, listen: str) -> None:
+        told.update(data=data, listen=listen)
+        if listen == "nowhere":
+            raise PermissionError(13, "Permission denied", "the\x1b[2Jfolder")
+
+    monkeypatch.setattr(lineage, "commands", {"serve": serve})
+    config = tmp_path / "settings.toml"
+    config.write_text('data = "of the file"\n[serve]\nlisten = "127.0.0.1:0"\n')
+    assert run("--config", config, "serve").exit_code == 0
+    assert told == {"data": "of the file", "listen": "127.0.0.1:0"}
+    run("--config", config, "serve", env={"LINEAGE_DATA": "of the variable"})
+    assert told["data"] == "of the variable"
+    failed = run("serve", env={"LINEAGE_SERVE_LISTEN": "nowhere"})
+    assert failed.exit_code == 1
+    assert failed.stderr == "error: [Errno 13] Permission denied: 'the\\x1b[2Jfolder'\n"
 
 
 @pytest.mark.parametrize("content", ["server = ", "\xff", "x" * 2_000_000, "find = 3"])

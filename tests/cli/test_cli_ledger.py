@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from lineage_ledger.cli.lineage import fetch
 from lineage_ledger.client import Client
@@ -20,6 +21,7 @@ from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.v1 import trace_pb2
 from tests.cli.recorded_ledger import DIGEST, HARMLESS, HOSTILE, RecordedLedger, git, run, run_json, run_on_terminal
+from tests.support.server import RunningServer
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -318,6 +320,42 @@ def test_administration_needs_its_role_over_the_network(recorded: RecordedLedger
     refused = run(*arguments, "--verifier-key", recorded.server.verifier_key, "--json")
     assert refused.exit_code == 1
     assert json.loads(refused.stderr)["error"]["reason"] == "ROLE_REQUIRED"
+
+
+def test_tls_and_tokens(recorded: RecordedLedger, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("server", "client"):
+        certificate = authority.issue_cert("localhost", common_name=name)
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    roles = [f'[[token]]\nsha256 = "{hashlib.sha256(b"sesame").hexdigest()}"\nroles = ["read"]\n']
+    roles.append('[[certificate]]\ncommon_name = "boss"\nroles = ["admin"]\n')
+    (tmp_path / "access.toml").write_text("\n".join(roles))
+    (tmp_path / "token").write_text("sesame\n")
+    options = [
+        "--tls-cert",
+        "server.pem",
+        "--tls-key",
+        "server.key",
+        "--client-ca",
+        "ca.pem",
+        "--access",
+        "access.toml",
+    ]
+    paths = [option if option.startswith("--") else str(tmp_path / option) for option in options]
+    with RunningServer(tmp_path / "ledger", *paths) as server:
+        address = server.address.replace("127.0.0.1", "localhost")
+        access = ["show", "0", "--server", address, "--verifier-key", server.verifier_key, "--timeout-s", "5"]
+        tls = [*access, "--ca-file", str(tmp_path / "ca.pem")]
+        own = ["--certificate-file", str(tmp_path / "client.pem"), "--client-key-file", str(tmp_path / "client.key")]
+        assert run(*tls, *own, "--token-file", tmp_path / "token").exit_code == 0
+        assert run(*tls, *own, env={"LINEAGE_TOKEN": "sesame"}).exit_code == 0
+        nobody = run(*tls, *own, "--json")
+        assert json.loads(nobody.stderr)["error"]["reason"] == "NOT_AUTHENTICATED"
+        for arguments in (access, tls, [*tls, *own[:2]], [*tls[:-1], str(tmp_path / "none.pem")]):
+            refused = run(*arguments)
+            assert (refused.exit_code, refused.stdout) == (1, ""), arguments
 
 
 def test_stats(recorded: RecordedLedger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -60,6 +61,10 @@ class LineageGroup(click.Group):
             return super().invoke(ctx)
         except LineageError as error:
             raise Failure(error, as_json=as_json) from error
+        except BrokenPipeError:  # Whoever read the output has seen enough; click ends quietly.
+            raise
+        except OSError as error:
+            raise Failure(LineageError(str(error)), as_json=as_json) from error
         except click.UsageError as error:
             if as_json:
                 raise UsageFailure(error.format_message(), error.ctx) from error
@@ -125,9 +130,11 @@ def _unavailable(name: str, message: str) -> click.Command:
 def lineage(context: click.Context, config: Path | None) -> None:
     """Put every prediction on record, and prove later what it came from."""
     path = config or (settings.DEFAULT_FILE if settings.DEFAULT_FILE.is_file() else None)
-    if path is not None:
-        name = context.invoked_subcommand
-        if name is not None and isinstance(context.command, click.Group):
-            # Only what is called is loaded; the others' settings are not looked at.
-            context.command.get_command(context, name)
-            context.default_map = settings.default_map(context.command, context, settings.read(path))
+    values = settings.read(path) if path is not None else {}
+    name = context.invoked_subcommand
+    if name is not None and isinstance(context.command, click.Group):
+        # Only what is called is loaded; of the others' settings no more than their form is looked at.
+        context.command.get_command(context, name)
+        context.default_map = settings.default_map(
+            context.command, context, values | settings.from_variables(os.environ)
+        )

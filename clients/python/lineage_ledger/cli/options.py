@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+_EXAMPLE_COLUMNS: Final = 72
 _DEFAULT_SERVER: Final = "127.0.0.1:7461"
 
 
@@ -153,5 +155,17 @@ def key_file_option(help_text: str, *, required: bool = True) -> Decorator:
 
 
 def examples(*lines: str) -> str:
-    """An epilog of examples, which click leaves as it is."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    """An epilog of examples, which click leaves as it is; long ones go on behind a backslash."""
+    return "\b\nExamples:\n" + "\n".join(f"  {part}" for line in lines for part in _folded(line))
+
+
+def _folded(line: str) -> Iterator[str]:
+    """A command line in pieces for 80 columns, broken before options only."""
+    piece = ""
+    for word in re.split(r" (?=-)", line):
+        if piece and len(piece) + len(word) > _EXAMPLE_COLUMNS:
+            yield f"{piece} \\"
+            piece = f"    {word}"
+        else:
+            piece = f"{piece} {word}" if piece else word
+    yield piece

@@ -124,8 +124,11 @@ def artifact(
 
 @record.command(
     epilog=examples(
-        "lineage record run --kind training --name fit --code sha256:5feb…e9 --environment sha256:4bf5…5a \\",
-        "    --input sha256:9f86…08:training --output sha256:2c26…ae:model --parameter depth=3 --metric auc=0.91",
+        (
+            "lineage record run --kind training --name fit --code sha256:5feb…e9"
+            " --environment sha256:4bf5…5a --input sha256:9f86…08:training --output sha256:2c26…ae:model"
+            " --parameter depth=3 --metric auc=0.91"
+        ),
         "lineage record run --kind preprocessing --name clean --input sha256:6b86…4b --output sha256:9f86…08",
     )
 )
@@ -192,8 +195,11 @@ def run(
 
 @record.command(
     epilog=examples(
-        "lineage record deployment --name churn-eu --model sha256:2c26…ae --server-software 'uvicorn 0.30' \\",
-        "    --endpoint https://models.example.com/churn --valid-from 2026-03-01T12:00:00Z",
+        (
+            "lineage record deployment --name churn-eu --model sha256:2c26…ae"
+            " --server-software 'uvicorn 0.30' --endpoint https://models.example.com/churn"
+            " --valid-from 2026-03-01T12:00:00Z"
+        ),
     )
 )
 @click.option("--name", required=True, help="Name, 1 to 255 bytes.")
@@ -246,8 +252,10 @@ def deployment(
 
 @record.command(
     epilog=examples(
-        "lineage record attestation --subject sha256:2c26…ae --type https://example.com/review/v1 \\",
-        "    --predicate review.json --attester 'Risk office' --sign-with risk.key",
+        (
+            "lineage record attestation --subject sha256:2c26…ae --type https://example.com/review/v1"
+            " --predicate review.json --attester 'Risk office' --sign-with risk.key"
+        ),
     )
 )
 @click.option("--subject", required=True, type=DIGEST, metavar="DIGEST", help="The artifact that it is about.")

@@ -59,6 +59,11 @@ def read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is not TOML: {error}") from None
 
 
+def from_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The shared settings that are set as `LINEAGE_…`, for commands of other distributions, which do not name them."""
+    return {name: value for name in SHARED if (value := environment.get(f"LINEAGE_{name.upper()}"))}
+
+
 def default_map(group: click.Group, context: click.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What click takes its defaults from, for every command below `group`."""
     shared = {name: value for name, value in settings.items() if name in SHARED}

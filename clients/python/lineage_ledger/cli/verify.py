@@ -10,6 +10,7 @@ from lineage_ledger.cli import entry_view, lineage_view
 from lineage_ledger.cli.lineage import Lineage
 from lineage_ledger.cli.options import examples, output_option
 from lineage_ledger.cli.output import Fields, Output, Unchecked
+from lineage_ledger.cli.receipt import ENTRY_SUFFIX
 from lineage_ledger.cli.types import FILE, VERIFIER_KEY
 from lineage_ledger.errors import LineageError, MalformedError
 from lineage_ledger.formats import receipt as receipt_format
@@ -20,8 +21,7 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
 from lineage_ledger.receipts import verify_receipt
 
-ENTRY_SUFFIX = ".entry"
-_MAX_LOGGED = (
+_LIMIT = (
     "Absence and truth: the file proves that this entry is in the tree, not that there is no other, or that it is so."
 )
 
@@ -98,7 +98,7 @@ def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) ->
         "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
         "index": proof.index,
         "leaf_hash": leaf_hash(entry).hex(),
-        "limits": [_MAX_LOGGED],
+        "limits": [_LIMIT],
     }
     try:
         described = describe(entry)
@@ -115,7 +115,7 @@ def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) ->
             ("verified", "bold green"),
             (f": entry {proof.index} of the tree of {checkpoint.size:,} entries that {checkpoint.origin} signed", ""),
         ),
-        ((f"not shown: {_MAX_LOGGED}", "dim"),),
+        ((f"not shown: {_LIMIT}", "dim"),),
     )
 
 
