@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def run_json(*arguments: object) -> Any:
     return json.loads(result.stdout)
 
 
-def run_on_terminal(*arguments: object, columns: int = 80) -> tuple[int, str]:
+def run_on_terminal(*arguments: object, columns: int = 80, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run `lineage` on a terminal of its own: exit status, and all that it wrote there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -52,6 +53,7 @@ def run_on_terminal(*arguments: object, columns: int = 80) -> tuple[int, str]:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "COLUMNS": str(columns),
             "TERM": "xterm-256color",
+            **(env or {}),
         },
     )
     os.close(theirs)

@@ -71,6 +71,17 @@ def test_trace_on_a_terminal_is_a_tree_that_nobody_else_controls(recorded: Recor
     assert "[bold]Risk[/bold]" in plain
 
 
+def test_a_terminal_without_colour_and_one_without_unicode(recorded: RecordedLedger) -> None:
+    arguments = ("trace", *recorded.data, recorded.predictions[7])
+    _, coloured = run_on_terminal(*arguments)
+    assert re.search(r"\x1b\[[0-9;]*3[0-7]m", coloured)
+    _, plain = run_on_terminal(*arguments, env={"NO_COLOR": "1"})
+    assert not re.search(r"\x1b\[([0-9;]*;)?[349][0-7]m", plain)
+    status, ascii_only = run_on_terminal(*arguments, env={"PYTHONIOENCODING": "ascii"})
+    assert (status, ascii_only.isascii()) == (0, True)
+    assert "7 entries" in ascii_only
+
+
 def test_trace_as_json(recorded: RecordedLedger) -> None:
     document = run_json("trace", *recorded.data, recorded.predictions[7])
     assert document["verified"] is True
