@@ -149,7 +149,7 @@ class Sender:
             with self._mutex:
                 self._stream = None
             self._window.end()
-            stream.cancel()
+            stream.end()
 
     def _requests(self, session: object) -> Iterator[append_pb2.AppendStreamRequest]:
         """What goes out; runs on a thread of grpc's."""

@@ -20,11 +20,15 @@ Response = TypeVar("Response", bound=Message)
 Streamed = TypeVar("Streamed", bound=Message, covariant=True)
 
 
+_END_S = 5.0
+
+
 class ResponseStream(Protocol[Streamed]):
-    """Responses as they come; `cancel` ends the call from any thread."""
+    """Responses as they come; `cancel` ends the call from any thread, `end` also waits until grpc is done with it."""
 
     def __iter__(self) -> Iterator[Streamed]: ...
     def cancel(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Connection:
@@ -60,8 +64,9 @@ class Connection:
 
         Has no deadline: the caller watches for acknowledgements that do not come, and cancels.
         """
-        call = self._callable("stream_stream", method)(requests, metadata=self._metadata)
-        return _Responses(call, method.path, self.endpoint.target)
+        consumed = _Consumed(requests)
+        call = self._callable("stream_stream", method)(consumed, metadata=self._metadata)
+        return _Responses(call, method.path, self.endpoint.target, consumed)
 
     def close(self) -> None:
         """Ends all calls and disconnects."""
@@ -88,17 +93,51 @@ class Connection:
             return self._callables[key]
 
 
+class _Consumed:
+    """Requests, and the thread of grpc's that takes them."""
+
+    def __init__(self, requests: Iterator[Any]) -> None:
+        self._requests = requests
+        self.thread: threading.Thread | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self.thread = threading.current_thread()
+        return next(self._requests)
+
+
 class _Responses:
-    def __init__(self, call: Any, path: str, target: str) -> None:
+    def __init__(self, call: Any, path: str, target: str, consumed: _Consumed | None = None) -> None:
         self._call = call
         self._path = path
         self._target = target
+        self._consumed = consumed
+        self._ended = threading.Event()
+        if not call.add_callback(self._ended.set):
+            self._ended.set()
 
     def __iter__(self) -> Iterator[Any]:
         try:
             yield from self._call
         except grpc.RpcError as error:
             raise rpc_error(self._path, self._target, error) from None
+        finally:
+            if self._consumed is None:  # else its requests may have to be ended first, and `end` comes after that
+                self.end()
 
     def cancel(self) -> None:
         self._call.cancel()
+
+    def end(self) -> None:
+        """Cancel, and wait until no thread of grpc's has this call in hand.
+
+        Those threads hold the call's lock now and then. The interpreter, when it exits, stops them wherever they are,
+        and then waits for that lock for ever when it deletes the call.
+        """
+        self.cancel()
+        self._ended.wait(_END_S)
+        thread = self._consumed.thread if self._consumed is not None else None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_END_S)
