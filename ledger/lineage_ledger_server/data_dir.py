@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
+
+import structlog
+
+from lineage_ledger.errors import SettingsError
+
+_log = structlog.get_logger(__name__)
 
 
 class DataDir:
@@ -25,6 +32,18 @@ class DataDir:
         return self.verifier_key.exists()
 
     def make(self) -> None:
-        """Create the folders that are missing, for this account alone."""
+        """Create the folders that are missing, for this account alone; take from others what they may do with these.
+
+        Raises `SettingsError` if a folder cannot be made.
+        """
         for folder in (self.root, self.ledger_key.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise SettingsError(f"cannot make the folder {folder}: {error.strerror}") from error
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077:
+                try:
+                    folder.chmod(mode & 0o700)
+                except PermissionError:  # a volume that somebody else mounted; the files in it are closed by themselves
+                    _log.warning("others may use the ledger's folder", folder=str(folder), mode=f"{mode:04o}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -79,11 +80,12 @@ def open_ledger(
 def _ledger_signer(data_dir: DataDir, origin: str | None) -> note.Signer:
     """The ledger's key; its name is the origin."""
     if not data_dir.ledger_key.exists():
-        if data_dir.exists:
+        if data_dir.exists or data_dir.log.exists():
             raise SettingsError(
                 f"{data_dir.ledger_key} is missing, the ledger cannot sign without it; put the key back from its backup"
             )
         name = origin or f"ledger.local/{secrets.token_hex(4)}"
+        keys.check_name(_admin_name(name))  # the longer of the two
         keys.check_name(name)
         keys.write_signing_key(data_dir.ledger_key, name, keys.SigningKey.generate())
     name, key = keys.read_signing_key(data_dir.ledger_key)
@@ -96,13 +98,17 @@ def _ledger_signer(data_dir: DataDir, origin: str | None) -> note.Signer:
 
 def _create(data_dir: DataDir, store: LogStore, signer: note.Signer) -> None:
     """Admin key, genesis, first block. The verifier key's file is last: without it creating starts where it stopped."""
-    if not data_dir.admin_key.exists():
-        keys.write_signing_key(data_dir.admin_key, f"{signer.name}/admin", keys.SigningKey.generate())
-    _, admin_key = keys.read_signing_key(data_dir.admin_key)
     if store.size == 0:
+        if not data_dir.admin_key.exists():
+            keys.write_signing_key(data_dir.admin_key, _admin_name(signer.name), keys.SigningKey.generate())
+        _, admin_key = keys.read_signing_key(data_dir.admin_key)
         store.append(genesis_group(signer.name, signer.key.public_key, [admin_key.public_key], time.time_ns()))
     _write_text_atomically(data_dir.verifier_key, f"{signer.verifier}\n")
     _log.info("created ledger", origin=signer.name, verifier_key=str(signer.verifier))
+
+
+def _admin_name(origin: str) -> str:
+    return f"{origin}/admin"
 
 
 def _open(
@@ -168,5 +174,8 @@ def _open(
 
 def _write_text_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(".new")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

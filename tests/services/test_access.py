@@ -117,6 +117,15 @@ def test_listening_beyond_loopback_needs_tls_or_the_word_insecure(listen):
     assert ServerSettings(data=Path("x"), listen=listen, insecure=True).credentials() is None
 
 
+@pytest.mark.parametrize(
+    "listen",
+    ["7461", "localhost", "", "unix:/run/l.sock", "::1:7461", "[::1]", "localhost:x", "localhost:70000", "h:-1"],
+)
+def test_an_address_that_is_none_is_said_to_be_none(listen):
+    with pytest.raises(SettingsError, match="cannot listen on"):
+        ServerSettings(data=Path("x"), listen=listen, insecure=True).credentials()
+
+
 def test_half_of_tls_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="all of"):
         ServerSettings(data=Path("x"), tls_cert=tmp_path / "a").credentials()
@@ -149,6 +158,7 @@ def test_what_is_loopback(address, loopback):
         "[[token]]\nsha256='" + "A" * 64 + "'\nroles=['read']",
         "[[token]]\nsha256='" + "a" * 64 + "'\nroles=['read']\nname='x'",
         "[[token]]\nroles=['read']",
+        2 * ("[[token]]\nsha256='" + "a" * 64 + "'\nroles=['read']\n"),
         "[token]\nsha256='" + "a" * 64 + "'\nroles=['read']",
         "[[users]]\nname='x'",
         "[[certificate]]\ncommon_name=3\nroles=['read']",

@@ -45,8 +45,7 @@ class RunningServer:
             found = re.search(r"verifier key: (\S+)\nserving \S+ on (\S+), ", text)
             if found:
                 return found[2], found[1]
-        self.process.kill()
-        self.process.wait()
+        self.close()
         raise RuntimeError(f"the server did not start: {text}{self.data.with_suffix('.log').read_text()[-2_000:]}")
 
     @property

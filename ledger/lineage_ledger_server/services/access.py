@@ -107,6 +107,8 @@ def _read_entries(path: Path, entries: object, kind: str) -> dict[str, frozenset
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) != {key, "roles"} or not isinstance(entry[key], str):
             raise SettingsError(f"{path}: each [[{kind}]] has {key} (text) and roles (a list), and nothing else")
+        if entry[key] in found:
+            raise SettingsError(f"{path}: two [[{kind}]] have the {key} {entry[key]!r}; give it all its roles in one")
         try:
             found[entry[key]] = frozenset(Role(role) for role in entry["roles"])
         except (TypeError, ValueError):
@@ -173,6 +175,16 @@ def _bearer_token(context: grpc.ServicerContext) -> str | None:
 def _common_name(context: grpc.ServicerContext) -> str | None:
     names: Any = context.auth_context().get("x509_common_name")  # a list of bytes, whatever the stubs say
     return names[0].decode("utf-8", "replace") if names else None
+
+
+def check_address(address: str) -> None:
+    """Raises `SettingsError` unless `address` is HOST:PORT, an IPv6 host in brackets."""
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or "/" in host or (":" in host and not bracketed):
+        raise SettingsError(f"cannot listen on {address!r}: give HOST:PORT, such as 127.0.0.1:7461 or [::1]:7461")
+    if not (port.isascii() and port.isdecimal() and int(port) <= 65_535):
+        raise SettingsError(f"cannot listen on {address!r}: its port is not a number from 0 to 65535")
 
 
 def is_loopback(address: str) -> bool:

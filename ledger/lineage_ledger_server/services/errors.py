@@ -72,6 +72,7 @@ _REASON_OF_TYPE: tuple[tuple[type[errors.LineageError], str], ...] = (
     (errors.MalformedBatchError, "MALFORMED_BATCH"),
     (errors.MalformedEntryError, "MALFORMED_ENTRY"),
     (errors.SmallOrderKeyError, "SMALL_ORDER_KEY"),
+    (errors.InvalidKeyError, "INVALID_ARGUMENT"),
     (errors.SignatureError, "BAD_SIGNATURE"),
     (errors.CorruptError, "CORRUPT"),
     (errors.MalformedError, "INVALID_ARGUMENT"),

@@ -63,7 +63,8 @@ class Access:
 
         token = read_line(self.token_file) if self.token is None and self.token_file else self.token
         if self.server is None and self.data is not None:
-            return Endpoint(f"unix:{_socket_path(self.data / 'admin.sock')}", timeout_s=self.timeout_s)
+            path = str(_socket_path(self.data / "admin.sock")).replace("%", "%25")  # it is read as a URI
+            return Endpoint(f"unix:{path}", timeout_s=self.timeout_s)
         return Endpoint(
             self.server or _DEFAULT_SERVER,
             ca_file=self.ca_file,

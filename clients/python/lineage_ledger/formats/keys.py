@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -180,24 +181,33 @@ def read_signing_key(path: str | os.PathLike[str]) -> tuple[str, SigningKey]:
 
 
 def write_secret(path: str | os.PathLike[str], secret: str) -> None:
-    """Write a new file of one secret line, mode 0600, synced.
+    """Write a new file of one secret line, mode 0600, synced; it is there whole or not at all.
 
     Raises `InvalidKeyError` if `path` exists or cannot be written.
     """
-    line = secret.encode() + b"\n"
+    target = Path(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(line)
+                file.write(secret.encode() + b"\n")
                 file.flush()
                 os.fsync(descriptor)
-        except OSError:
-            # What is half written is not a key, and would be in the way of the next attempt.
-            Path(path).unlink()
-            raise
+            os.link(name, target)  # unlike a renaming, replaces nothing
+        finally:
+            Path(name).unlink()
+        _sync_directory(target.parent)
     except OSError as error:
-        raise InvalidKeyError(f"cannot write key file {os.fspath(path)}: {error.strerror}") from error
+        raise InvalidKeyError(f"cannot write key file {target}: {error.strerror}") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """A file that was made is still there after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_secret(path: str | os.PathLike[str]) -> str:
