@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from lineage_ledger.formats import checkpoint, note, seal
 from lineage_ledger.v1 import admin_pb2, append_pb2, append_pb2_grpc, entries_pb2, entries_pb2_grpc
@@ -124,6 +126,62 @@ def test_messages_with_no_batch_or_too_many_are_refused(stub):
         with pytest.raises(grpc.RpcError) as refused:
             next(stub.AppendStream(iter([request]), timeout=10))
         assert reason_of(refused.value)[1] == "LIMIT_EXCEEDED"
+
+
+def test_a_message_of_batches_that_are_too_large_together_is_refused(stub):
+    request = _request(*[bytes(3 * 1024 * 1024)] * 2)
+    with pytest.raises(grpc.RpcError) as refused:
+        next(stub.AppendStream(iter([request]), timeout=10))
+    assert reason_of(refused.value)[1:] == ("LIMIT_EXCEEDED", {"limit": "max_bytes_per_message", "value": "4194304"})
+
+
+def test_streams_that_nobody_reads_starve_nobody(server, channel):
+    read = entries_pb2_grpc.EntryServiceStub(channel)
+    reflected: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # its types say it gives nothing to iterate
+    hold = threading.Event()
+
+    def silent():
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        hold.wait(30)
+
+    held = [reflected.ServerReflectionInfo(silent(), timeout=60) for _ in range(200)]
+    answered = 0
+    for stream in held:
+        try:
+            next(stream)
+            answered += 1
+        except grpc.RpcError as refusal:
+            assert reason_of(refusal)[::2] == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                {"limit": "max_read_streams", "value": "32"},
+            )
+    assert 0 < answered <= 32
+    assert is_serving(channel)
+    assert read.GetEntry(entries_pb2.GetEntryRequest(index=0), timeout=5).entry
+    hold.set()
+    for stream in held:
+        stream.cancel()
+
+
+def test_health_is_told_though_every_worker_is_taken(server):
+    """Calls whose request never comes hold a worker each; there is no telling them from slow ones."""
+    with grpc.insecure_channel(server.address) as channel:
+        never = channel.stream_unary(
+            "/lineage_ledger.v1.EntryService/GetEntry", request_serializer=bytes, response_deserializer=bytes
+        )
+        hold = threading.Event()
+
+        def nothing():
+            hold.wait(30)
+            yield from ()
+
+        calls = [never.future(nothing(), timeout=60) for _ in range(80)]
+        time.sleep(0.5)
+        assert is_serving(channel)
+        admin_stub(server).GetStatistics(admin_pb2.GetStatisticsRequest(), timeout=5)
+        for call in calls:
+            call.cancel()
+        hold.set()
 
 
 def test_idle_streams_up_to_the_limit_starve_nobody_and_more_are_refused(server, stub, channel):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import queue
 import signal
-import threading
 from pathlib import Path
 
 import click
@@ -82,9 +82,9 @@ def serve(
     from lineage_ledger_server.server import LedgerServer, ServerSettings
 
     configure_logs(log_format)
-    stop = threading.Event()
+    stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # of what may wake a thread, the one that signals may interrupt
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.put(number))
     server = LedgerServer(
         ServerSettings(
             data=data,
@@ -102,6 +102,6 @@ def serve(
     server.start()
     click.echo(f"verifier key: {server.ledger.verifier}")
     click.echo(f"serving {server.ledger.origin} on {server.address}, {server.ledger.reader.head().size} entries")
-    stop.wait()
+    stop.get()
     click.echo("stopping", err=True)
     server.stop()

@@ -28,9 +28,11 @@ from lineage_ledger_server.sequencer.submissions import Appended, Outcome
 from lineage_ledger_server.services.errors import answers
 
 MAX_BATCHES_PER_MESSAGE: Final = 1_024
+MAX_BYTES_PER_MESSAGE: Final = 4 * 1024 * 1024
 MAX_ANSWERS_PER_MESSAGE: Final = 1_024
 MAX_UNANSWERED_BYTES: Final = 16 * 1024 * 1024
 """What one stream may have in the server at a time; then it is read no further, and gRPC holds the client back."""
+_ANSWER_BYTES: Final = 1_024  # what an answer costs that its client does not read
 
 
 class AppendService(append_pb2_grpc.AppendServiceServicer):
@@ -164,9 +166,10 @@ class _Stream:
             for request in self._requests:
                 _check_message(request)
                 for packed in request.packed_batches:
-                    if not self._reserve(len(packed)):
+                    size = len(packed) + _ANSWER_BYTES
+                    if not self._reserve(size):
                         return
-                    self._submit(check_batch(packed, self._origin), len(packed))
+                    self._submit(check_batch(packed, self._origin), size)
         except grpc.RpcError:
             pass  # the client broke off
         except Exception as error:  # noqa: BLE001  # travels on, and is raised on the stream's own thread
@@ -210,6 +213,13 @@ def _check_message(request: append_pb2.AppendStreamRequest) -> None:
             f"a message carries 1 to {MAX_BATCHES_PER_MESSAGE} batches, this one {batches}",
             limit="max_batches_per_message",
             value=MAX_BATCHES_PER_MESSAGE,
+        )
+    size = sum(map(len, request.packed_batches))
+    if batches > 1 and size > MAX_BYTES_PER_MESSAGE:  # one by itself is told of max_batch_bytes
+        raise LimitError(
+            f"a message carries at most {MAX_BYTES_PER_MESSAGE:,} bytes of batches, this one {size:,}; send fewer",
+            limit="max_bytes_per_message",
+            value=MAX_BYTES_PER_MESSAGE,
         )
 
 
