@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,9 +17,10 @@ import trustme
 
 from lineage_ledger.cli.lineage import fetch
 from lineage_ledger.client import Client
-from lineage_ledger.errors import LineageError, VerificationError
+from lineage_ledger.errors import LineageError, SealError, VerificationError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.operations import LoggedEntry
 from lineage_ledger.v1 import trace_pb2
 from tests.cli.recorded_ledger import DIGEST, HARMLESS, HOSTILE, RecordedLedger, git, run, run_json, run_on_terminal
 from tests.support.server import RunningServer
@@ -426,6 +428,21 @@ def test_what_a_server_leaves_out_is_shown_as_not_on_record(recorded: RecordedLe
     with Forgetful(recorded, "") as client:
         lineage = fetch(client, recorded.predictions[7])
     assert [node.index is not None for node in lineage.nodes] == [True, True, False, False]
+
+
+def test_a_statement_that_the_server_leaves_out_of_its_own_lineage(recorded: RecordedLedger) -> None:
+    with LyingClient(recorded, "unresolved subject") as client, pytest.raises(VerificationError, match="left entry"):
+        fetch(client, recorded.index("model"))
+
+
+def test_a_seal_with_another_signature_is_refused(recorded: RecordedLedger) -> None:
+    class OtherSeal(LyingClient):
+        def get_entry(self, index: int) -> LoggedEntry:
+            logged = super().get_entry(index)
+            return dataclasses.replace(logged, data=logged.data[:-1] + bytes([logged.data[-1] ^ 1]))
+
+    with OtherSeal(recorded, "") as client, pytest.raises(SealError, match="signature"):
+        fetch(client, recorded.predictions[7])
 
 
 def test_a_batch_that_is_not_what_was_sealed_is_refused(recorded: RecordedLedger) -> None:

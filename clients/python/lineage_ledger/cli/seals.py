@@ -5,7 +5,7 @@ from __future__ import annotations
 from lineage_ledger import kernel
 from lineage_ledger.client import Client
 from lineage_ledger.errors import VerificationError
-from lineage_ledger.formats import merkle, seal
+from lineage_ledger.formats import seal
 from lineage_ledger.trace import SealedEntry
 
 
@@ -14,26 +14,22 @@ class SealReader:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._batches: dict[int, tuple[seal.ParsedSeal, bytes]] = {}
+        self._seals: dict[int, seal.ParsedSeal] = {}
 
     def sealed(self, index: int, entry: bytes, seal_index: int) -> SealedEntry:
         """`entry`, which was proven to be at `index`, with the seal that closes its batch.
 
         Raises `VerificationError` if the seal at `seal_index` is not that one, and `RpcError`.
         """
-        if seal_index not in self._batches:
-            self._batches[seal_index] = self._read(seal_index)
-        parsed, leaf_hashes = self._batches[seal_index]
-        found = SealedEntry(index, entry, seal_index, parsed)
-        start = found.place * merkle.HASH_SIZE
-        if not 0 <= found.place < parsed.body.count:
+        if seal_index not in self._seals:
+            self._seals[seal_index] = self._read(seal_index)
+        found = SealedEntry(index, entry, seal_index, self._seals[seal_index])
+        if not 0 <= found.place < found.seal.body.count:
             raise VerificationError(f"the seal at index {seal_index} does not close entry {index}, as the server says")
-        if leaf_hashes[start : start + merkle.HASH_SIZE] != merkle.leaf_hash(entry):
-            raise VerificationError(f"entry {index} is not what the producer sealed at index {seal_index}")
         return found
 
-    def _read(self, seal_index: int) -> tuple[seal.ParsedSeal, bytes]:
-        """The seal, and the leaf hashes of its batch, which lead to the root that it signed."""
+    def _read(self, seal_index: int) -> seal.ParsedSeal:
+        """The seal, checked by itself and against its batch, which the client proves to be what the tree holds."""
         parsed = seal.parse_seal(self._client.get_entry(seal_index).data)
         seal.check_seal(parsed, self._client.origin)
         hashes = b""
@@ -42,4 +38,4 @@ class SealReader:
             hashes = b"".join(kernel.leaf_hashes(packed) for _, packed in batch)
         if kernel.tree_root(hashes) != parsed.body.root:
             raise VerificationError(f"the batch before index {seal_index} is not what its producer sealed")
-        return parsed, hashes
+        return parsed
