@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import click
@@ -23,9 +25,7 @@ Examples:
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("lineage-demo"),
-    show_default=True,
-    help="Folder to make; it must be empty or not be there.",
+    help="Folder to make; it must be empty or not be there. [default: lineage-demo, or lineage-demo-2, …]",
 )
 @click.option(
     "--requests",
@@ -34,7 +34,7 @@ Examples:
     type=click.IntRange(512, 1_000_000),
     help="How many requests to send to the model server.",
 )
-def demo(folder: Path, requests: int) -> None:
+def demo(folder: Path | None, requests: int) -> None:
     """Train, serve, trace, prove and audit a real model.
 
     Everything runs on this machine: a ledger, a training on a dataset that scikit-learn ships, a model server, and
@@ -47,7 +47,7 @@ def demo(folder: Path, requests: int) -> None:
         raise click.ClickException(
             f"the demo needs {', '.join(missing)}: run pip install 'lineage-ledger-server[demo]'"
         )
-    _make(folder)
+    folder = new_folder(folder)
     from lineage_ledger_server.demo.shell import Shell
     from lineage_ledger_server.demo.story import Story
 
@@ -64,7 +64,13 @@ def demo(folder: Path, requests: int) -> None:
     click.echo(f"\n{time.monotonic() - started_s:.0f} s")
 
 
-def _make(folder: Path) -> None:
+def new_folder(wanted: Path | None) -> Path:
+    """An empty folder, made if need be: the one that is wanted, or the first of its name that is free.
+
+    Raises `click.ClickException`.
+    """
+    names = (Path("lineage-demo" if number == 1 else f"lineage-demo-{number}") for number in count(1))
+    folder = wanted or next(name for name in names if not os.path.lexists(name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_empty = next(folder.iterdir(), None) is None
@@ -72,3 +78,4 @@ def _make(folder: Path) -> None:
         raise click.ClickException(f"cannot make the folder {folder}: {error.strerror}") from error
     if not is_empty:
         raise click.ClickException(f"{folder} is not empty: choose another folder with --dir, or remove it")
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -121,8 +122,12 @@ class Shell:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for started in reversed(self._background):
-            started.stop()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second Ctrl-C would leave some of them running.
+        try:
+            for started in reversed(self._background):
+                started.stop()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class Background:

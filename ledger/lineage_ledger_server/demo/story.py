@@ -89,11 +89,12 @@ class Story:
             self._write(f"code/{script}", source.read_text(encoding="utf-8"))
         self._shell.run("python", "code/prepare.py")
         self._record("artifact", "--kind", "dataset", "data/train.csv", "data/test.csv")
+        named = ("--name", "tumour-classifier")
         if self._commit_code():
-            self._digests["code"] = self._record("artifact", "--kind", "code", "--git", "code")["digest"]
+            self._digests["code"] = self._record("artifact", "--kind", "code", "--git", "code", *named)["digest"]
         else:
             self._note("git is not installed: the code is recorded by its files alone")
-            self._digests["code"] = self._record("artifact", "--kind", "code", "code")["digest"]
+            self._digests["code"] = self._record("artifact", "--kind", "code", "code", *named)["digest"]
         self._shell.run("python", "code/environment.py")
         attributes = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
         self._digests["environment"] = self._record(
