@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.receipts import verify_receipt
+from lineage_ledger_server.cli.demo import demo as demo_command
 from lineage_ledger_server.cli.demo import new_folder
 from lineage_ledger_server.demo import tamper
 from lineage_ledger_server.demo.shell import DemoError, Shell, free_port
@@ -100,6 +102,14 @@ def test_without_a_name_the_folder_is_one_that_is_not_there(tmp_path: Path, monk
         made.append(new_folder(None))
         (made[-1] / "something").touch()
     assert [path.name for path in made] == ["lineage-demo", "lineage-demo-2", "lineage-demo-3"]
+
+
+def test_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    result = CliRunner().invoke(demo_command, ["--dir", str(tmp_path / "demo")])
+    assert result.exit_code == 1
+    assert "pip install 'lineage-ledger-server[demo]'" in result.output
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -157,7 +157,10 @@ class Story:
         )
         self._write("kept.checkpoint", self._fetch_checkpoint())
         self._note("kept.checkpoint is the ledger's signed checkpoint, as somebody outside would keep it.")
-        return sent.exchanges[len(sent.exchanges) // 3]
+        # The most doubtful answer is the one that somebody will ask about; the first half lies in full bundles.
+        return min(
+            sent.exchanges[: self._requests // 2], key=lambda sent: abs(json.loads(sent.answered)["benign"] - 0.5)
+        )
 
     def _prove(self, told: traffic.Exchange) -> None:
         self._title("Months later, given one id: what made this answer?")

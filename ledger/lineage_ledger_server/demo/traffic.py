@@ -94,7 +94,6 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("    sending"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.speed:.0f}/s"))
-    with Progress(*columns[:3], transient=True) as bar:
+    with Progress(TextColumn("    sending"), BarColumn(), MofNCompleteColumn(), transient=True) as bar:
         task = bar.add_task("sending", total=total)
         yield lambda: bar.advance(task)

@@ -10,6 +10,7 @@ import base64
 import logging
 import os
 import re
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +45,7 @@ class Recorder:
         self.failures = 0
         """Calls that are not on record because something went wrong here; the emitter counts its own losses."""
         self._next_log_s = 0.0
+        self._lock = threading.Lock()
 
     def begin(self, request_id: bytes) -> Recording | None:
         """A call begins now. `request_id` is what its caller calls it, as it came (`usable_request_id`)."""
@@ -55,10 +57,13 @@ class Recorder:
 
     def report(self, error: Exception) -> None:
         """Counts and logs why a call is not on record."""
-        self.failures += 1
         now_s = time.monotonic()
-        if now_s >= self._next_log_s:
-            self._next_log_s = now_s + _REPEAT_S
+        with self._lock:
+            self.failures += 1
+            is_due = now_s >= self._next_log_s
+            if is_due:
+                self._next_log_s = now_s + _REPEAT_S
+        if is_due:
             _logger.error("a prediction is not on record: %s", error, exc_info=error)
 
 
