@@ -115,6 +115,11 @@ def test_bytes_that_are_no_batch_are_refused_with_a_reason(stub, packed, status,
     assert reason_of(refused.value)[:2] == (status, reason)
 
 
+def test_a_call_without_a_deadline_is_answered(server, stub):
+    request = append_pb2.AppendBatchRequest(packed_batch=registered(server).batch())
+    assert not stub.AppendBatch(request).acknowledgement.duplicate
+
+
 def test_a_message_over_the_limit_is_refused(stub):
     with pytest.raises(grpc.RpcError) as refused:
         stub.AppendBatch(append_pb2.AppendBatchRequest(packed_batch=bytes(9 * 1024 * 1024)), timeout=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from lineage_ledger_server.logs import configure_logs
 
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -82,9 +82,8 @@ def serve(
     from lineage_ledger_server.server import LedgerServer, ServerSettings
 
     configure_logs(log_format)
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # of what may wake a thread, the one that signals may interrupt
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: stop.put(number))
+    # Before there are threads, which inherit it: a signal that one of them got would not wake this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     server = LedgerServer(
         ServerSettings(
             data=data,
@@ -102,6 +101,6 @@ def serve(
     server.start()
     click.echo(f"verifier key: {server.ledger.verifier}")
     click.echo(f"serving {server.ledger.origin} on {server.address}, {server.ledger.reader.head().size} entries")
-    stop.get()
+    signal.sigwait(_STOP_SIGNALS)
     click.echo("stopping", err=True)
     server.stop()

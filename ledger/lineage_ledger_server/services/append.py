@@ -240,7 +240,7 @@ def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> 
     future: Future[Outcome] = Future()
     sequencer.submit(work, future.set_result)
     try:
-        outcome = future.result(context.time_remaining())
+        outcome = future.result(_time_left_s(context))
     except TimeoutError:
         raise RefusedError(
             "the deadline passed before the commit; send again to learn what became of it", reason="STOPPING"
@@ -248,6 +248,12 @@ def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> 
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+def _time_left_s(context: grpc.ServicerContext) -> float:
+    """Seconds to the call's deadline, at most what a thread can wait: without a deadline gRPC says more than that."""
+    left_s = context.time_remaining()
+    return threading.TIMEOUT_MAX if left_s is None else min(left_s, threading.TIMEOUT_MAX)
 
 
 def _chain_response(reader: LogReader, chain_id: bytes) -> append_pb2.GetChainResponse:
