@@ -506,11 +506,32 @@ conflict_case(
 def conflict_with_a_seal_nobody_signed() -> tuple[Builder, Found]:
     builder, key = begun()
     chain = builder.open_chain(key)
-    other = builder.seal_entry(chain, (), signing_key=builder.new_key())
+    other = builder.seal_entry(
+        chain, (), signing_key=builder.new_key(), edit=lambda body: setattr(body, "sealed_time_unix_ns", 5)
+    )
     logged = builder.entries[builder.batch(chain, ())]
     index = builder.conflict(logged, other)
     builder.block()
     return builder, [("conflict", index)]
+
+
+@case
+def conflict_of_one_content_signed_twice() -> tuple[Builder, Found]:
+    builder, key = begun()
+    chain = builder.open_chain(key)
+    other = builder.seal_entry(chain, (), signing_key=builder.new_key())
+    logged = builder.entries[builder.batch(chain, ())]
+    index = builder.conflict(logged, other)
+    builder.block()
+    return builder, [("encoding", index)]
+
+
+@case
+def first_block_before_the_genesis() -> tuple[Builder, Found]:
+    builder = Builder()
+    builder.genesis()
+    builder.block(time_unix_ns=1)
+    return builder, [("block_time", 1)]
 
 
 @case

@@ -40,7 +40,7 @@ _digest = st.sampled_from(sorted(_LENGTHS)).flatmap(
 )
 _commit = _digest.filter(lambda digest: digest.algorithm in (1, 3))
 _name, _label = _text(1, 255), _text(0, 255)
-_part = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1, max_size=5)
+_part = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/\r\n\\"), min_size=1, max_size=5)
 _path = st.lists(_part.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3).map("/".join)
 _attributes = st.dictionaries(_name, _label, max_size=3).map(
     lambda named: [pb.Attribute(name=name, value=named[name]) for name in sorted(named, key=str.encode)]
@@ -197,7 +197,7 @@ _removals = st.builds(
 )
 _conflicts = (
     st.tuples(_seal, _seal)
-    .filter(lambda seals: seals[0] != seals[1])
+    .filter(lambda seals: seals[0].body != seals[1].body)
     .map(
         lambda seals: pb.Conflict(
             first_seal=pb.Entry(seal=seals[0]).SerializeToString(),

@@ -374,6 +374,7 @@ def is_relative_path(path: str) -> bool:
 
 def _file(fields: Fields, path: str) -> None:
     _need(is_relative_path(fields["path"]), path, "not a relative path")
+    _need(not set("\n\r\\") & set(fields["path"]), path, "a newline, carriage return or backslash")
 
 
 def _code(fields: Fields, path: str) -> None:
@@ -415,9 +416,11 @@ def _genesis(fields: Fields, path: str) -> None:
 
 
 def _conflict(fields: Fields, path: str) -> None:
-    for name in ("first_seal", "second_seal"):
-        _need(decode_entry(fields[name]).kind == "seal", f"{path}.{name}", "not a seal")
-    _need(fields["first_seal"] != fields["second_seal"], path, "the seals are the same")
+    seals = {name: decode_entry(fields[name]) for name in ("first_seal", "second_seal")}
+    for name, seal in seals.items():
+        _need(seal.kind == "seal", f"{path}.{name}", "not a seal")
+    first, second = (seal.fields["body"] for seal in seals.values())
+    _need(first != second, path, "the seals have one body")
 
 
 def _removal_body(fields: Fields, path: str) -> None:

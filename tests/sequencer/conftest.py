@@ -66,11 +66,11 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 @pytest.fixture
-def refused() -> Callable[[str], "pytest.RaisesExc[Exception]"]:
+def refused() -> Callable[[str], pytest.RaisesExc[Exception]]:
     """`with refused("REASON"):` as callers are told it."""
     from lineage_ledger_server.services.errors import answer_to
 
-    def check(reason: str) -> "pytest.RaisesExc[Exception]":
+    def check(reason: str) -> pytest.RaisesExc[Exception]:
         def has_reason(error: Exception) -> bool:
             answer = answer_to(error)
             return answer is not None and answer.reason == reason

@@ -8,7 +8,7 @@ the prediction leads to. What cannot be shown is in `VerifiedReceipt.limits`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lineage_ledger.errors import LineageError, VerificationError
@@ -47,6 +47,8 @@ class Signer:
     """Index of the entry that retired it; 0: none here."""
     compromised_index: int = 0
     """Index of the entry that declared it compromised; 0: none here."""
+    last_block: int = 0
+    """For a retired key: number of the last block that may hold a batch of it."""
     suspect_since_unix_ns: int = 0
     """For a compromised key."""
 
@@ -125,7 +127,7 @@ class _Contents:
         sealed = self._sealed()
         self._check_signers(signers, sealed)
         nodes = self._check_lineage(sealed)
-        block = self._check_block(sealed)
+        block = self._check_block(signers, sealed)
         self._check_kinds()
         return VerifiedReceipt(
             prediction_id=self._receipt.prediction_id,
@@ -160,15 +162,10 @@ class _Contents:
             elif known is None or known.compromised_index:
                 raise ReceiptError(f"entry {index} ends a key that is not registered before, or was compromised before")
             elif isinstance(body, entry_pb2.ProducerRetirement):
-                signers[body.public_key] = Signer(known.public_key, known.name, known.registered_index, index)
+                signers[body.public_key] = replace(known, retired_index=index, last_block=body.last_block)
             else:
-                signers[body.public_key] = Signer(
-                    known.public_key,
-                    known.name,
-                    known.registered_index,
-                    known.retired_index,
-                    index,
-                    body.suspect_since_unix_ns,
+                signers[body.public_key] = replace(
+                    known, compromised_index=index, suspect_since_unix_ns=body.suspect_since_unix_ns
                 )
         return signers
 
@@ -220,6 +217,10 @@ class _Contents:
             raise ReceiptError("the receipt's prediction has another id than the receipt says")
         if not sealed[index].deployment_hash(prediction):
             raise ReceiptError("the prediction's binding row is not in its seal's table")
+        body = sealed[index].seal.body
+        started = prediction.start_time_unix_ns
+        if not body.earliest_start_time_unix_ns <= started <= body.latest_start_time_unix_ns:
+            raise ReceiptError("the prediction started outside of the range of times that its seal gives")
         for place in self._by_kind.get("attestation", ()):
             check_attestation_signature(self._entries[place].attestation, self._origin)
         nodes = walk(StatementsAtHand(self._entries, self._leaves, sealed), subject_of_index(index))
@@ -227,13 +228,18 @@ class _Contents:
             raise ReceiptError(f"the prediction does not lead to entry {min(unrelated)}; it does not belong here")
         return nodes
 
-    def _check_block(self, sealed: Mapping[int, SealedEntry]) -> entry_pb2.Block:
+    def _check_block(self, signers: Mapping[bytes, Signer], sealed: Mapping[int, SealedEntry]) -> entry_pb2.Block:
         """The one block comes after the prediction; that it is the first to do so cannot be seen from here."""
         blocks = self._by_kind.get("block", [])
-        seal_index = sealed[self._by_kind["prediction"][0]].seal_index
+        prediction = sealed[self._by_kind["prediction"][0]]
+        seal_index, closing = prediction.seal_index, prediction.seal
         if len(blocks) != 1 or blocks[0] <= seal_index:
             raise ReceiptError("the receipt must hold one block, which comes after the prediction's seal")
-        return self._entries[blocks[0]].block
+        block = self._entries[blocks[0]].block
+        signer = signers[closing.body.public_key]
+        if 0 < signer.retired_index < seal_index - closing.body.count and block.number > signer.last_block:
+            raise ReceiptError(f"the prediction's key was retired as of block {signer.last_block}, and this is later")
+        return block
 
     def _check_kinds(self) -> None:
         known = {"genesis", "block", "seal", "prediction"} | STATEMENT_KINDS | admin.PRODUCER_KINDS

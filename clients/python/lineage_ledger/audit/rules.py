@@ -135,6 +135,7 @@ class Rules:
             self._block(index, parsed.block, leaf_hash)
         elif kind == "genesis":
             self.authority.genesis(index, parsed.genesis)
+            self._block_time_unix_ns = parsed.genesis.time_unix_ns if index == 0 else self._block_time_unix_ns
             if index == 0:
                 self._block_hash = leaf_hash
         elif kind == "conflict":
@@ -157,7 +158,7 @@ class Rules:
                     Finding.at_entry(index, "block_link", block.previous_block_hash.hex(), self._block_hash.hex())
                 )
         if block.time_unix_ns < self._block_time_unix_ns:
-            expected = f"at least {self._block_time_unix_ns}, the time of the block before"
+            expected = f"at least {self._block_time_unix_ns}, the time before"
             self._add(Finding.at_entry(index, "block_time", str(block.time_unix_ns), expected))
         self._block_number = block.number
         self._block_hash = leaf_hash

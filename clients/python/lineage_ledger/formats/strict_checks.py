@@ -147,7 +147,10 @@ def diff_if_dirty(code: Fields) -> None:
         code.refuse("diff", "must be present if, and only if, dirty is true")
 
 
-def path_is_relative(file: Fields) -> None:
+def path_is_plain(file: Fields) -> None:
+    """A path can stand in a manifest (`sha256sum`'s lines), and leads nowhere else."""
+    if not {10, 13, 92}.isdisjoint(file.raw("path")):
+        file.refuse("path", "has a newline, a carriage return or a backslash")
     if not {b"", b".", b".."}.isdisjoint(file.raw("path").split(b"/")):
         file.refuse("path", 'has an empty, "." or ".." part; it must be relative, with "/" between parts')
 
@@ -159,5 +162,11 @@ def signed_if_keyed(attestation: Fields) -> None:
 
 def seals_differ(conflict: Fields) -> None:
     (first,), (second,) = conflict.messages("first_seal"), conflict.messages("second_seal")
-    if first.encoded == second.encoded:
-        conflict.refuse("second_seal", "equals first_seal; a conflict is between two seals that differ")
+    if _seal_body(first) == _seal_body(second):
+        conflict.refuse("second_seal", "has the body of first_seal; a conflict is between two that differ")
+
+
+def _seal_body(entry: Fields) -> bytes:
+    (seal,) = entry.messages("seal")
+    (body,) = seal.messages("body")
+    return body.encoded

@@ -138,7 +138,7 @@ RULES: Final[Mapping[str, MessageRules]] = {
     ),
     "File": MessageRules(
         {"path": required(between(1, 1_024)), "size_bytes": ANY, "digest": required(ANY)},
-        [checks.path_is_relative],
+        [checks.path_is_plain],
     ),
     "Code": MessageRules(
         {"repository": URI, "commit": required(ANY), "branch": LABEL, "dirty": ANY, "diff": ANY},
