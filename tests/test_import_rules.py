@@ -51,6 +51,8 @@ SERVER_ROOM_OF_MODULE = {
     "audit_data": "audit_source",
     "audit_index": "audit_source",
     "audit_rows": "audit_source",
+    "settings": "grpc_endpoint",
+    "reader_server": "server",
 }
 # Server: a room may import those before it.
 SERVER_ORDER = (
@@ -65,6 +67,7 @@ SERVER_ORDER = (
     "ledger",
     "services",
     "audit_source",
+    "grpc_endpoint",
     "server",
     "demo",
     "cli",

@@ -18,8 +18,8 @@ from lineage_ledger.v1 import (
     proofs_pb2,
     proofs_pb2_grpc,
 )
-from lineage_ledger_server.server import ServerSettings
 from lineage_ledger_server.services.access import AccessPolicy, Role, is_loopback, read_policy
+from lineage_ledger_server.settings import ServerSettings
 from tests.support.rpc import reason_of
 from tests.support.server import RunningServer
 

@@ -42,7 +42,7 @@ class RunningServer:
                 if not chunk:
                     break
                 text += chunk
-            found = re.search(r"verifier key: (\S+)\nserving \S+ on (\S+), ", text)
+            found = re.search(r"verifier key: (\S+)\n(?:serving|reading) \S+ on (\S+), ", text)
             if found:
                 return found[2], found[1]
         self.close()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lineage_ledger_server.logs import configure_logs
+
+if TYPE_CHECKING:
+    from lineage_ledger_server.reader_server import ReaderServer
+    from lineage_ledger_server.server import LedgerServer
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -17,6 +22,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     epilog="""\b
 Examples:
   lineage serve --data ledger
+  lineage serve --data ledger --reader --listen 127.0.0.1:7462
   lineage serve --data ledger --origin example.com/ledger/prod --head /mnt/other/head
   lineage serve --data ledger --listen 0.0.0.0:7461 --tls-cert s.pem --tls-key s.key --client-ca ca.pem
 """
@@ -54,6 +60,7 @@ Examples:
     type=click.IntRange(1, 4096),
     help="Append streams open at a time.",
 )
+@click.option("--reader", is_flag=True, help="Only read, beside the process that writes this ledger.")
 @click.option(
     "--log-format",
     type=click.Choice(["console", "json"]),
@@ -72,35 +79,43 @@ def serve(
     access: Path | None,
     insecure: bool,
     max_append_streams: int,
+    reader: bool,
     log_format: str,
 ) -> None:
     """Serve a ledger. Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
 
     Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
-    what it took.
+    what it took. Readers (--reader) are processes of their own on the same files; appending never waits for them.
     """
-    from lineage_ledger_server.server import LedgerServer, ServerSettings
+    from lineage_ledger_server.reader_server import ReaderServer
+    from lineage_ledger_server.server import LedgerServer
+    from lineage_ledger_server.settings import ServerSettings
 
     configure_logs(log_format)
     # Before there are threads, which inherit it: a signal that one of them got would not wake this one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    server = LedgerServer(
-        ServerSettings(
-            data=data,
-            listen=listen,
-            origin=origin,
-            head=head,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-            client_ca=client_ca,
-            access=access,
-            insecure=insecure,
-            max_append_streams=max_append_streams,
-        )
+    settings = ServerSettings(
+        data=data,
+        listen=listen,
+        origin=origin,
+        head=head,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        client_ca=client_ca,
+        access=access,
+        insecure=insecure,
+        max_append_streams=max_append_streams,
     )
+    if reader:
+        _serve_until_stopped(ReaderServer(settings), "reading")
+    else:
+        _serve_until_stopped(LedgerServer(settings), "serving")
+
+
+def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str) -> None:
     server.start()
-    click.echo(f"verifier key: {server.ledger.verifier}")
-    click.echo(f"serving {server.ledger.origin} on {server.address}, {server.ledger.reader.head().size} entries")
+    click.echo(f"verifier key: {server.verifier}")
+    click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
     signal.sigwait(_STOP_SIGNALS)
     click.echo("stopping", err=True)
     server.stop()

@@ -1,0 +1,62 @@
+"""A process that only reads: the same files, an address of its own, no lock, no key. Appending never waits."""
+
+from __future__ import annotations
+
+from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger_server.data_dir import DataDir
+from lineage_ledger_server.grpc_endpoint import (
+    READ_SERVICES,
+    RESERVED_WORKERS,
+    Health,
+    add_read_services,
+    bind,
+    make_server,
+)
+from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.index.lookup import Lookup
+from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.settings import ServerSettings
+from lineage_ledger_server.store.index_store import IndexStore
+from lineage_ledger_server.store.log_store import LogStore
+
+
+class ReaderServer:
+    """Serves what the process that writes has published. Opens everything on construction.
+
+    Raises `SettingsError` if there is no ledger or no such address, `StoreError` or `VerificationError` if its files
+    cannot be used.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        credentials = settings.credentials()
+        policy = settings.policy()
+        data_dir = DataDir(settings.data, settings.head)
+        if not data_dir.exists:
+            raise SettingsError(f"there is no ledger in {settings.data} to read; `lineage serve --data` makes one")
+        self.verifier = Verifier.parse(data_dir.verifier_key.read_text().strip())
+        self._head = HeadRecord(data_dir.head, read_only=True)
+        self._log = LogStore.open(data_dir.log, read_only=True)
+        self._drain_s = settings.drain_s
+        self.reader = LogReader(self._log, self._head)
+        Checkpoint.open(self.reader.head().note, self.verifier)
+        self._index = IndexStore.open(data_dir.index, origin=self.verifier.name, read_only=True)
+        self._health = Health()
+        self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES)
+        add_read_services(self._server, self.reader, Lookup(self.reader, self._index))
+        self.address = bind(self._server, settings.listen, credentials)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._health.say(["", *READ_SERVICES], serving=True)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Let open calls end, for at most `drain_s` seconds."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._drain_s).wait()
+        self._health.close()
+        self._index.close()
+        self._log.close()
+        self._head.close()

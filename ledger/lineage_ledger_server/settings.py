@@ -1,0 +1,57 @@
+"""How to serve: what `lineage serve` is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from lineage_ledger.errors import SettingsError
+from lineage_ledger_server.services.access import (
+    AccessPolicy,
+    check_address,
+    is_loopback,
+    read_policy,
+    server_credentials,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How to serve. `listen` is HOST:PORT, port 0 for any free one."""
+
+    data: Path
+    listen: str = "127.0.0.1:7461"
+    origin: str | None = None
+    head: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    access: Path | None = None
+    insecure: bool = False
+    max_append_streams: int = 256
+    block_interval_s: float = 60.0
+    drain_s: float = 10.0
+
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """TLS credentials, None for plain text.
+
+        Raises `SettingsError` for plain text beyond loopback, and for an address that is none.
+        """
+        check_address(self.listen)
+        tls = [path for path in (self.tls_cert, self.tls_key, self.client_ca) if path is not None]
+        if len(tls) == 3:
+            return server_credentials(*tls)
+        if tls:
+            raise SettingsError("TLS needs all of --tls-cert, --tls-key and --client-ca")
+        if not is_loopback(self.listen) and not self.insecure:
+            raise SettingsError(
+                f"{self.listen} can be reached from other machines: give --tls-cert, --tls-key and --client-ca, or "
+                "spell out --insecure if something in front of the ledger protects it"
+            )
+        return None
+
+    def policy(self) -> AccessPolicy:
+        """Who may. Raises `SettingsError`."""
+        return read_policy(self.access) if self.access else AccessPolicy()
