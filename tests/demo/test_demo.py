@@ -115,7 +115,9 @@ def test_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "demo"
+    before = signal.signal(number, lambda *_: None)  # a shell's background job ignores SIGINT, and would hand that on
     process = demo(folder)
+    signal.signal(number, before)
     deadline = time.monotonic() + 30
     while not (folder / "lineage.toml").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -77,6 +77,12 @@ class Writer:
                 acknowledged |= set(life[: int(words[0])])
         return emitted, acknowledged
 
+    def intended(self) -> set[bytes]:
+        """The commitments of everything that was emitted, and perhaps of more: noted before `emit` was called."""
+        lines = (self.folder / "notes").read_text().splitlines()
+        words = [line.removeprefix("intended ") for line in lines if line.startswith("intended ")]
+        return {bytes.fromhex(word) for word in words if len(word) == 64}
+
 
 def _check(data: Path, writers: list[Writer], *, all_stored: bool) -> int:
     """Hold the ledger against what the writers were promised; how many predictions are stored."""
@@ -98,7 +104,8 @@ def _check(data: Path, writers: list[Writer], *, all_stored: bool) -> int:
             for text in random.Random(SEED).sample(sorted(acknowledged), 300):
                 located = reader.locate(PredictionId.parse(text))
                 assert strict.parse_entry(located.entry).prediction.input_commitment == emitted[text]
-            expected |= set(emitted.values())
+            assert set(emitted.values()) <= writer.intended()
+            expected |= writer.intended()
     assert set(stored.values()) <= expected
     assert len(set(stored.values())) == len(stored), "a prediction is stored twice"
     return len(stored)

@@ -3,8 +3,9 @@
     writer.py SERVER VERIFIER_KEY KEY_FILE NOTES [SPOOL]
 
 Each prediction's input commitment is the hash of the process and a count, so it can be told from any other. NOTES gets
-a line `emitted ID COMMITMENT` for each prediction and `acknowledged COUNT` after each flush; on SIGTERM all is flushed,
-then `done` is written.
+a line `intended COMMITMENT` before each prediction, `emitted ID COMMITMENT` after it and `acknowledged COUNT` when
+nothing is pending; on SIGTERM all is flushed, then `done` is written. A prediction may be sealed before its process is
+killed and `emitted` is not on file yet; `intended` is.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ def main() -> None:
         def note(line: str) -> None:
             notes.write(line + "\n")
 
-        note("begun")
+        note("\nbegun")  # the line before it may be cut off, in an earlier life
         notes.flush()
         while not stop.is_set():
-            for _ in range(BURST):
-                commitment = hashlib.sha256(f"{os.getpid()} {count}".encode()).digest()
+            burst = [hashlib.sha256(f"{os.getpid()} {n}".encode()).digest() for n in range(count, count + BURST)]
+            for commitment in burst:
+                note(f"intended {commitment.hex()}")
+            notes.flush()
+            for commitment in burst:
                 note(f"emitted {binding.emit(commitment, commitment, duration_us=1)} {commitment.hex()}")
-                count += 1
+            count += BURST
             notes.flush()
             if emitter.statistics.pending == 0:
                 note(f"acknowledged {count}")
