@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lineage_ledger.audit import Finding, Report
@@ -18,7 +19,13 @@ from lineage_ledger_server.store.rows import HASH_SIZE
 _SIZE_BYTES = 8
 
 
-def check_index(path: Path, log: LogStore, head_path: Path, report: Report) -> None:
+def check_index(
+    path: Path,
+    log: LogStore,
+    head_path: Path,
+    report: Report,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Compare every row of the indexes in `path` with those that the log up to their position gives.
 
     Needs room for a second copy of the indexes in the folder for temporary files. A log that does not check is no
@@ -34,14 +41,20 @@ def check_index(path: Path, log: LogStore, head_path: Path, report: Report) -> N
         stored = RawEnvironment(path, TABLES)
         try:
             with stored.tables() as tables:
-                _check(tables, log, head_path, report)
+                _check(tables, log, head_path, report, progress)
         finally:
             stored.close()
     except LineageError as error:
         report.failures.append(f"the derived indexes could not be checked: {error}")
 
 
-def _check(stored: RawTables, log: LogStore, head_path: Path, report: Report) -> None:
+def _check(
+    stored: RawTables,
+    log: LogStore,
+    head_path: Path,
+    report: Report,
+    progress: Callable[[int, int], None] | None,
+) -> None:
     # A position begins with the size and the root of the tree that is indexed.
     position = stored.get("meta", POSITION_KEY) or bytes(_SIZE_BYTES + HASH_SIZE)
     size, root = int.from_bytes(position[:_SIZE_BYTES], "big"), position[_SIZE_BYTES : _SIZE_BYTES + HASH_SIZE]
@@ -63,7 +76,8 @@ def _check(stored: RawTables, log: LogStore, head_path: Path, report: Report) ->
         indexer = Indexer(Path(folder) / "index", LogReader(log, lambda: indexed))
         try:
             while size and indexer.step():
-                pass
+                if progress is not None:
+                    progress(indexer.indexed_size, size)
         finally:
             indexer.stop()
         derived = RawEnvironment(Path(folder) / "index", TABLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from lineage_ledger_server.sequencer.producers import check_admin_entry
 from lineage_ledger_server.sequencer.submissions import Outcome
 from tests.audit import stored_ledger
 from tests.audit.stored_ledger import ORIGIN, StoredLedger
+from tests.cli.recorded_ledger import run_on_terminal
 from tests.support.producer import Producer, a_prediction, registration
 
 
@@ -68,6 +70,26 @@ def test_a_key_that_is_none_is_no_pass(ledger: StoredLedger, vkey: str) -> None:
     result = CliRunner().invoke(audit, ["--data", str(ledger.data_dir.root), "--key", vkey])
     assert result.exit_code == 2
     assert "this is not a pass" in result.output
+
+
+def test_the_key_may_be_a_file(ledger: StoredLedger, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.vkey"
+    file.write_text(f"{ledger.verifier}\n")
+    data = ("--data", str(ledger.data_dir.root))
+    assert CliRunner().invoke(audit, [*data, "--key", str(file)]).exit_code == 0
+    assert CliRunner(env={"LINEAGE_VERIFIER_KEY": str(file)}).invoke(audit, data).exit_code == 0
+    missing = CliRunner().invoke(audit, [*data, "--key", str(tmp_path / "missing"), "--json"])
+    assert missing.exit_code == 2
+    assert "cannot read the file" in json.loads(missing.output)["failures"][0]
+
+
+def test_on_a_terminal_there_are_bars(ledger: StoredLedger) -> None:
+    arguments = ("audit", "--data", ledger.data_dir.root, "--key", ledger.verifier)
+    status, text = run_on_terminal(*arguments, columns=120)
+    assert status == 0
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert re.search(r"log +[━╸╺]+ +[0-9]+/[0-9]+ ", plain)
+    assert "\x1b[1;32mAll entries, hashes, links and signatures check.\x1b[0m" in text
 
 
 def test_the_key_of_another_ledger_is_a_finding(ledger: StoredLedger, tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ def record_ledger(folder: Path) -> RecordedLedger:
     (folder / "model" / "weights.bin").write_bytes(b"weights")
     (folder / "model" / "config.json").write_bytes(b"{}")
     (folder / "train.csv").write_bytes(b"1,2\n3,4\n")
+    (folder / "review.json").write_text(
+        '{\n  "verdict": "größer",\n  "note": "\u202eevil  spaced"\n}\n', encoding="utf-8"
+    )
 
     def record(name: str, *arguments: object) -> dict[str, Any]:
         made = run_json("record", *arguments, *ledger.data, "--key-file", key)
@@ -118,7 +121,7 @@ def record_ledger(folder: Path) -> RecordedLedger:
     )
     record(
         *("attestation", "attestation", "--subject", model["digest"], "--type", "https://example.com/review/v1"),
-        *("--attester", "[bold]Risk[/bold]", "--sign-with", key),
+        *("--attester", "[bold]Risk[/bold]", "--sign-with", key, "--predicate", folder / "review.json"),
     )
     deployment = record(
         *("deployment", "deployment", "--name", "prod", "--model", model["digest"], "--code", code["digest"]),

@@ -22,6 +22,7 @@ from lineage_ledger.emitter import settings as emitter_settings
 from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.kernel import KERNEL
 from tests.cli.recorded_ledger import DIGEST, make_checkout, run, run_json
 
 OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "stats")
@@ -73,8 +74,17 @@ def test_examples_use_options_that_exist(name: str) -> None:
     assert used <= known
 
 
+def test_a_hash_alone_is_answered_with_how_to_ask() -> None:
+    for name in ("show", "trace"):
+        result = run(name, "ab" * 32, "--verifier-key", VKEY, status=1)
+        assert f"sha256:{'ab' * 32}" in result.stderr
+        assert "its index" in result.stderr
+
+
 def test_the_command_tells_version_and_commands() -> None:
-    assert run("--version").stdout == f"lineage, version {__version__}\n"
+    # Which kernel is in use tells why hashing is slow; the Python, which of several installations this is.
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert run("--version").stdout == f"lineage, version {__version__} ({KERNEL} kernel, Python {python})\n"
     listed = run("--help").stdout
     for name in (*OWN, "serve", "audit", "demo"):
         assert f"\n  {name}" in listed

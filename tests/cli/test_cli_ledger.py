@@ -51,6 +51,7 @@ def test_trace_shows_all_that_the_prediction_came_from(recorded: RecordedLedger)
         f"artifact {DIGEST[:23]}…  not on record",
         "attested by: attestation https://example.com/review/v1",
         "by [bold]Risk[/bold]",
+        'says { "verdict": "größer", "note": "\\u202eevil  spaced" }',
         "code: code code  shown above",
         "verified: 7 entries",
         "1 reference not on record",

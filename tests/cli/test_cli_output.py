@@ -14,7 +14,7 @@ from rich.console import Console
 from lineage_ledger.cli import entry_view, lineage_view, output
 from lineage_ledger.cli.lineage import SHOWN_LIMITS, Lineage
 from lineage_ledger.cli.output import Branch, Fields, Output, Table
-from lineage_ledger.cli.text import byte_size, bytes_as_text, duration, plural, safe, short_digest
+from lineage_ledger.cli.text import byte_size, bytes_as_text, duration, json_as_text, plural, safe, short_digest
 from lineage_ledger.formats import statement
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.describe import describe
@@ -199,3 +199,21 @@ def test_document_of_a_lineage_is_plain_and_whole() -> None:
             found: SealedEntry = lineage.sealed[node.index]
             assert told["entry"] == describe(found.entry)
             assert told["public_key"] == found.seal.body.public_key.hex()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b'{"a": 1}', '{"a": 1}'),
+        (b' {\r\n\t"a": "b  c" ,\n "a": [1,\n2]\n}\n', '{ "a": "b  c" , "a": [1, 2] }'),
+        ('"Größe"'.encode(), '"Größe"'),
+        (b"approved", b"approved".hex()),
+        (b'{"a": "\xff"}', b'{"a": "\xff"}'.hex()),
+        (b'{"a": 1', b'{"a": 1'.hex()),
+        (b"", ""),
+        (b"[" * 20_000, (b"[" * 20_000).hex()),
+        (b"9" * 20_000, (b"9" * 20_000).hex()),
+    ],
+)
+def test_a_predicate_is_text_only_if_it_is_json(value: bytes, text: str) -> None:
+    assert json_as_text(value.hex()) == text

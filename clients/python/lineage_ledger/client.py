@@ -60,6 +60,10 @@ class Client:
         """The newest checkpoint, consistent with every other that this client has seen."""
         return self._run(self._operations.checkpoint())
 
+    def signed_checkpoint(self) -> tuple[Checkpoint, bytes]:
+        """The same, with the signed note that says it, to be kept elsewhere."""
+        return self._run(self._operations.signed_checkpoint())
+
     def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None = None) -> tuple[bytes, ...]:
         """That the tree of `newer` (the newest if None) goes on from that of `older`; hashes of RFC 6962, 2.1.2."""
         return self._run(self._operations.consistency_proof(older, newer))

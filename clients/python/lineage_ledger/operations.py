@@ -106,8 +106,11 @@ class Operations:
         self._seals: dict[int, seal.ParsedSeal] = {}
 
     def checkpoint(self) -> Steps[Checkpoint]:
+        return (yield from self.signed_checkpoint())[0]
+
+    def signed_checkpoint(self) -> Steps[tuple[Checkpoint, bytes]]:
         response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest())
-        return (yield from self._agreed(response.checkpoint))
+        return (yield from self._agreed(response.checkpoint)), response.checkpoint
 
     def _agreed(self, signed: bytes) -> Steps[Checkpoint]:
         """A checkpoint that is signed by the pinned key and of the same history as the newest one seen."""

@@ -20,10 +20,6 @@ import click
 
 from lineage_ledger.files import digest_path
 from lineage_ledger.formats.digest import format_digest
-from lineage_ledger.rpc import methods
-from lineage_ledger.rpc.connection import Connection
-from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.v1 import proofs_pb2
 from lineage_ledger_server.demo import tamper, traffic
 from lineage_ledger_server.demo.shell import Background, DemoError, Shell, accepts, free_port
 
@@ -155,8 +151,8 @@ class Story:
             f"{len(sent.exchanges):,} answers in {sent.seconds:.1f} s, each with an id of its own in the header "
             "x-lineage-prediction-id."
         )
-        self._write("kept.checkpoint", self._fetch_checkpoint())
-        self._note("kept.checkpoint is the ledger's signed checkpoint, as somebody outside would keep it.")
+        self._note("Somebody outside keeps the ledger's signed checkpoint, so that nobody can cut the log unnoticed:")
+        self._shell.run("lineage", "checkpoint", "-o", "kept.checkpoint")
         # The most doubtful answer is the one that somebody will ask about; the first half lies in full bundles.
         return min(
             sent.exchanges[: self._requests // 2], key=lambda sent: abs(json.loads(sent.answered)["benign"] - 0.5)
@@ -183,8 +179,7 @@ class Story:
         if ledger.stop():
             raise DemoError("the ledger did not stop as it should; see ledger.log")
         self._note("The ledger is stopped now.")
-        verifier_key = self._read("ledger.vkey").strip()
-        checks = ("--key", verifier_key, "--checkpoint", "kept.checkpoint")
+        checks = ("--key", "ledger.vkey", "--checkpoint", "kept.checkpoint")
         self._shell.run("lineage", "audit", "--data", "ledger", *checks)
         self._title(f"Change one stored byte of entry {index}, in a copy, and audit that")
         shutil.copytree(
@@ -260,10 +255,6 @@ class Story:
         self._shell.run(*git, "add", ".")
         self._shell.run(*git, *author, "commit", "--quiet", "-m", "Train and serve the tumour classifier")
         return True
-
-    def _fetch_checkpoint(self) -> bytes:
-        with Connection(Endpoint(f"127.0.0.1:{self._ledger_port}")) as connection:
-            return connection.call(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest()).checkpoint
 
     def _digest(self, path: str) -> str:
         return format_digest(digest_path(self._folder / path).digest)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 MAX_FINDINGS = 1_000
 CLEAN, FOUND, NOT_CHECKED = 0, 1, 2
@@ -94,10 +94,6 @@ class Report:
         """How fast entries were checked."""
         return self.counts.entries / self.seconds if self.seconds else 0.0
 
-    def to_json(self) -> str:
-        """One JSON object, keys sorted."""
-        value = asdict(self) | {
-            "exit_status": self.exit_status,
-            "entries_per_second": round(self.entries_per_second),
-        }
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    def document(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return asdict(self) | {"exit_status": self.exit_status, "entries_per_second": round(self.entries_per_second)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -29,6 +30,7 @@ _OWN: Final[Mapping[str, str]] = {
     "trace": "trace:trace",
     "receipt": "receipt:receipt",
     "verify": "verify:verify",
+    "checkpoint": "checkpoint:checkpoint",
     "stats": "stats:stats",
 }
 _SERVER: Final[Mapping[str, str]] = {
@@ -106,6 +108,15 @@ def _unavailable(name: str, message: str) -> click.Command:
     return unavailable
 
 
+def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from lineage_ledger.kernel import KERNEL
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        click.echo(f"lineage, version {__version__} ({KERNEL} kernel, Python {python})")
+        context.exit()
+
+
 @click.group(
     cls=LineageGroup,
     context_settings={"auto_envvar_prefix": "LINEAGE", "help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -118,7 +129,9 @@ def _unavailable(name: str, message: str) -> click.Command:
     + "\n\nEvery option can also be set by a variable (LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_FIND_LIMIT) or in "
     "the settings file. Exit status: 0, 1 for what failed, 2 for wrong usage and what could not be checked.",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="lineage")
+@click.option(
+    "-V", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
 @click.option(
     "--config",
     type=FILE,

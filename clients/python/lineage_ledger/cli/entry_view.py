@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lineage_ledger.cli.output import Line
-from lineage_ledger.cli.text import byte_size, bytes_as_text, duration, plural, short_digest
+from lineage_ledger.cli.text import byte_size, bytes_as_text, duration, json_as_text, plural, short_digest
 
 MAX_ELEMENTS: Final = 12
 """Files, parameters and so on that a tree shows of one entry; the rest is counted."""
 _MAX_TEXT: Final = 120
+_MAX_PREDICATE: Final = 400
 
 STATUS_NAMES: Final = (
     "OK",
@@ -135,7 +136,7 @@ def _attestation(content: Mapping[str, Any]) -> Iterator[Line]:
     )
     yield _plain(f"by {body.get('attester') or 'nobody named'}, {_time(body['time_unix_ns'])}, {signed}")
     if "predicate" in body:
-        yield _named("says", _clip(bytes_as_text(body["predicate"])))
+        yield _named("says", _clip(json_as_text(body["predicate"]), _MAX_PREDICATE))
 
 
 def _texts(content: Mapping[str, Any], *names: str) -> Iterator[Line]:
@@ -169,8 +170,8 @@ def _join(*parts: str | None) -> str:
     return " ".join(filter(None, parts))
 
 
-def _clip(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+def _clip(text: str, limit: int = _MAX_TEXT) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _plain(text: str) -> Line:

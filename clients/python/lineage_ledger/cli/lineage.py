@@ -55,6 +55,11 @@ def parse_subject(text: str) -> Subject:
     """What `ID|INDEX|DIGEST` means. Raises `MalformedError`."""
     if text.isdecimal():
         return parse_decimal(text)
+    if len(text) == 2 * merkle.HASH_SIZE and "-" not in text:
+        raise MalformedError(
+            f"{text!r} is a hash and does not say of what; for an artifact's content write sha256:{text}, and for a "
+            "statement give its index, which was printed with its leaf hash"
+        )
     return parse_digest(text) if ":" in text else PredictionId.parse(text)
 
 

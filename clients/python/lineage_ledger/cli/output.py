@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from lineage_ledger.errors import LineageError, RpcError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import TaskID
     from rich.table import Table as RichTable
     from rich.text import Text
     from rich.tree import Tree
@@ -30,6 +32,7 @@ _CELL_GAP: Final = 3
 _MIN_TREE_COLUMNS: Final = 48
 _MAX_CELL: Final = 4_096
 _MIN_PROGRESS_BYTES: Final = 64 * 1024 * 1024
+_PROGRESS_S: Final = 0.1
 
 Span: TypeAlias = tuple[str, str]
 """Text, and how rich styles it on a terminal ("" is plain)."""
@@ -117,6 +120,38 @@ class Output:
         with Progress(*columns, TimeRemainingColumn(), console=_console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=total, title=safe(title, 32))
             yield lambda step: bar.advance(task, step)
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[str, int, int], None] | None]:
+        """Bars over many entries, with rate and remaining time, on a terminal's standard error; None elsewhere.
+
+        Call it with a title, which has a bar of its own, and with how many are done of how many.
+        """
+        if self.as_json or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        title_column = TextColumn("{task.description}", markup=False)
+        rate_column = TextColumn("{task.fields[rate]}", markup=False)
+        columns = (title_column, BarColumn(), MofNCompleteColumn(), rate_column, TimeRemainingColumn())
+        with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+            due_s = 0.0
+
+            def show(title: str, done: int, size: int) -> None:
+                # A call of rich's costs more than hashing a bundle, and nobody sees more than ten a second.
+                nonlocal due_s
+                now_s = time.monotonic()
+                if now_s < due_s and done < size and title in tasks:
+                    return
+                due_s = now_s + _PROGRESS_S
+                if title not in tasks:
+                    tasks[title] = bar.add_task(safe(title, 32), total=size, rate="")
+                speed = next(task.speed for task in bar.tasks if task.id == tasks[title])
+                bar.update(tasks[title], completed=done, total=size, rate=f"{speed:,.0f}/s" if speed else "")
+
+            yield show
 
 
 class Failure(click.ClickException):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Final
 
 _SHORT_HEX: Final = 16
+_LINE_ENDS: Final = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -52,6 +55,21 @@ def bytes_as_text(hexadecimal: str) -> str:
     """Bytes given as hex as the ASCII text that they are, if they are one; else the hex."""
     value = bytes.fromhex(hexadecimal)
     return value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else hexadecimal
+
+
+def json_as_text(hexadecimal: str) -> str:
+    """Bytes given as hex as the text that they are, on one line, if they are JSON in UTF-8; else the hex.
+
+    It is the text itself and no rendering of its values, so that a name that comes twice is seen twice.
+    """
+    value = bytes.fromhex(hexadecimal)
+    try:
+        text = value.decode()
+        json.loads(text)
+    except (ValueError, RecursionError):  # Not UTF-8, not JSON, numbers or nesting beyond what is reasonable.
+        return hexadecimal
+    # JSON holds line ends and tabs between its values only, never inside a string.
+    return _LINE_ENDS.sub(" ", text.strip(" \t\r\n"))
 
 
 def _escape(character: str) -> str:

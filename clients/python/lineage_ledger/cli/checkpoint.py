@@ -1,0 +1,117 @@
+"""`lineage checkpoint`: the ledger's signed checkpoint, to be kept where the ledger is not."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from lineage_ledger.cli.options import Access, access_options, examples, output_option
+from lineage_ledger.cli.output import Fields, Output
+from lineage_ledger.cli.receipt import FileError
+from lineage_ledger.cli.types import FILE
+from lineage_ledger.errors import LineageError, ProofError, VerificationError
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import MAX_NOTE_BYTES, Verifier
+
+
+@click.command(
+    epilog=examples(
+        "lineage checkpoint --data ledger",
+        "lineage checkpoint --server ledger.example.com:7461 --ca-file ca.pem --verifier-key ledger.vkey "
+        "-o kept.checkpoint",
+        "lineage audit --data ledger --key ledger.vkey --checkpoint kept.checkpoint",
+    )
+)
+@click.option("-o", "--output", "path", type=FILE, help="File to keep it in. [default: print it]")
+@access_options
+@output_option
+def checkpoint(path: Path | None, access: Access, out: Output) -> None:
+    """Print or keep the newest checkpoint.
+
+    It is a signed note (C2SP tlog-checkpoint), checked with the pinned key. Keep it on another machine, and give it to
+    `lineage audit --checkpoint`: what was in the ledger then cannot be cut off or changed unnoticed.
+
+    Where FILE holds an earlier checkpoint of the same ledger, the server first proves that the new one goes on from
+    it. A file with anything else, or with a newer checkpoint, is never overwritten.
+    """
+    kept = None if path is None else _kept(path, access.verifier)
+    with access.client() as client:
+        newest, note = client.signed_checkpoint()
+        if path is not None and kept is not None:
+            if kept.size > newest.size:
+                raise VerificationError(
+                    f"{path} holds a checkpoint over {kept.size:,} entries, the server's newest is over "
+                    f"{newest.size:,}: the ledger was cut off or put back from a copy, unless this server is behind. "
+                    "The file was left as it is"
+                )
+            try:
+                client.consistency_proof(kept, newest)
+            except ProofError as error:
+                raise ProofError(
+                    f"the server's checkpoint over {newest.size:,} entries does not go on from the one over "
+                    f"{kept.size:,} in {path}: the ledger's history was changed. The file was left as it is ({error})"
+                ) from error
+    document = {
+        "origin": newest.origin,
+        "tree_size": newest.size,
+        "root": newest.root.hex(),
+        "checkpoint": note.decode(),
+    }
+    if path is None:
+        out.show(document)
+        for line in note.decode().splitlines():
+            out.raw(line)
+        return
+    _replace(path, note)
+    before = {} if kept is None else {"continues_tree_size": kept.size}
+    out.show(
+        document | before | {"file": str(path)},
+        Fields(
+            [
+                ("wrote", str(path)),
+                ("origin", newest.origin),
+                ("entries", f"{newest.size:,}"),
+                *([("goes on from", f"{kept.size:,} entries, proven")] if kept is not None else []),
+            ]
+        ),
+    )
+
+
+def _kept(path: Path, verifier: Verifier) -> Checkpoint | None:
+    """The checkpoint that the file holds; None if there is no file. Raises `FileError`."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_NOTE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return Checkpoint.open(content, verifier)
+    except LineageError as error:
+        raise FileError(
+            f"{path} is there and holds no checkpoint of {verifier.name}; choose another name ({error})"
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Whoever reads the file meanwhile, and whatever breaks off, it holds the old checkpoint or the new one."""
+    target = path.resolve()
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)  # It is public.
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(target)
+    except OSError as error:
+        if temporary:
+            with suppress(OSError):
+                Path(temporary).unlink()
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
