@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -106,3 +107,31 @@ def test_every_make_target_and_command_exists():
             [Path(sys.executable).with_name("lineage"), command, "--help"], capture_output=True, text=True, check=False
         )
         assert shown.returncode == 0, (command, shown.stderr)
+
+
+def test_setting_it_up_by_hand_works_as_printed(tmp_path):
+    block = re.search(r"## Setting it up by hand\n\n```console\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block
+    serve, *others = [shlex.split(line, comments=True) for line in block[1].splitlines()]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "LINEAGE_SERVE_LISTEN": "127.0.0.1:0"}  # another test may have the port
+    (tmp_path / "model.pkl").write_bytes(b"a model")
+    assert serve.pop() == "&"
+    with subprocess.Popen(serve, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            assert server.stdout.readline().startswith("verifier key: example.com/ledger/prod+")
+            assert server.stdout.readline().startswith("serving ")
+            printed = ""
+            for words in others:
+                if words[0] == "export":
+                    environment |= dict(word.split("=") for word in words[1:])
+                    continue
+                digest = re.search(r"sha256:[0-9a-f]{64}", printed)
+                words = [digest[0] if digest and word == "sha256:…" else word for word in words]
+                done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, (words, done.stderr)
+                printed += done.stdout
+            assert re.search(r"deployment\n.*leaf hash +[0-9a-f]{64}\n", printed, re.DOTALL)
+        finally:
+            server.terminate()
