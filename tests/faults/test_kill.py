@@ -15,6 +15,7 @@ import pytest
 
 from lineage_ledger.formats import keys, seal, strict
 from lineage_ledger.formats.prediction import PredictionId
+from tests.support.processes import watched
 from tests.support.rpc import registered
 from tests.support.server import RunningServer
 from tests.support.stored import entries, numbered, opened
@@ -41,10 +42,12 @@ class Writer:
     def start(self) -> None:
         arguments = [self.server.address, self.server.verifier_key, str(self.key_file), str(self.folder / "notes")]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(WRITER), *arguments, *([str(self.folder / "spool")] if self.spool else [])],
-                stderr=log,
-                env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+            self.process = watched(
+                subprocess.Popen(
+                    [sys.executable, str(WRITER), *arguments, *([str(self.folder / "spool")] if self.spool else [])],
+                    stderr=log,
+                    env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+                )
             )
 
     def begun(self) -> bool:

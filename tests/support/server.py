@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.processes import watched
+
 _COMMAND = [sys.executable, "-c", "from lineage_ledger_server.cli.serve import serve; serve()"]
 _READY_S = 20.0
 
@@ -23,12 +25,14 @@ class RunningServer:
         self.data = data
         started = time.monotonic()
         with data.with_suffix(".log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *_COMMAND, "--data", str(data), "--listen", listen, *options],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            self.process = watched(
+                subprocess.Popen(
+                    [*prefix, *_COMMAND, "--data", str(data), "--listen", listen, *options],
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
             )
         self.address, self.verifier_key = self._read_banner()
         self.start_s = time.monotonic() - started
