@@ -245,10 +245,27 @@ def test_many_signatures_of_unknown_keys_are_ignored(count: int) -> None:
     assert note.open_note(signed, [SIGNER.verifier]).signatures == (SIGNER.sign(TEXT),)
 
 
+def test_names_of_unknown_keys_do_not_flood_the_message() -> None:
+    unknown = tuple(Signature("n" * 10_000, n.to_bytes(4), bytes(64)) for n in range(60))
+    with pytest.raises(SignatureError, match=r"n\+00000000, n+\+00000001, n+\+00000002 and 57 more") as refused:
+        note.open_note(Note(TEXT, unknown).encode(), [SIGNER.verifier])
+    assert len(str(refused.value)) < 400
+
+
+def test_a_signing_key_is_no_verifier_key_and_is_not_shown() -> None:
+    secret = keys.encode_signing_key(SIGNER.name, SIGNER.key)
+    assert secret.startswith("PRIVATE+KEY+")
+    with pytest.raises(InvalidKeyError, match="this is a signing key") as refused:
+        note.Verifier.parse(secret)
+    assert secret[-20:] not in str(refused.value)
+
+
 def test_a_known_name_or_a_known_id_alone_is_unknown() -> None:
     name, key_id, payload = SIGNER.sign(TEXT)
     others = (Signature(name, bytes(4), payload), Signature("other", key_id, payload))
-    with pytest.raises(SignatureError, match=r"no signature of example\.com/log"):
+    with pytest.raises(
+        SignatureError, match=r"no signature of example\.com/log.* say example\.com/log\+00000000, other\+"
+    ):
         note.open_note(Note(TEXT, others).encode(), [SIGNER.verifier])
     assert note.open_note(Note(TEXT, (*others, SIGNER.sign(TEXT))).encode(), [SIGNER.verifier]).signatures == (
         SIGNER.sign(TEXT),

@@ -127,6 +127,8 @@ class Verifier:
     @classmethod
     def parse(cls, vkey: str) -> Verifier:
         """The verifier whose text is `vkey`. Raises `InvalidKeyError`."""
+        if vkey.startswith("PRIVATE+KEY+"):
+            raise InvalidKeyError("this is a signing key, which stays where it is; its verifier key is wanted here")
         parts = vkey.split("+", 2)
         if len(parts) != 3:
             raise InvalidKeyError(f"{vkey[:80]!r} is not a verifier key: it must read name+key id+base64")
@@ -238,7 +240,9 @@ def open_note(note: bytes, verifiers: Iterable[Verifier]) -> Note:
         verified.setdefault(identity, signature)
     if not verified:
         wanted = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in known) or "any: no verifier key was given"
-        raise SignatureError(f"the note has no signature of {wanted}")
+        found = ", ".join(f"{one.name[:80]}+{one.key_id.hex()}" for one in signatures[:3])
+        more = f" and {len(signatures) - 3} more" if len(signatures) > 3 else ""
+        raise SignatureError(f"the note has no signature of {wanted}; those that it has say {found}{more}")
     return Note(text, tuple(verified.values()))
 
 
