@@ -99,6 +99,16 @@ def seal_counts_more_than_stand_there() -> tuple[Builder, Found]:
 
 
 @case
+def seal_counts_more_than_the_whole_ledger() -> tuple[Builder, Found]:
+    builder, key = begun()
+    index = builder.batch(
+        builder.open_chain(key), predictions(builder, 3), edit=lambda body: setattr(body, "count", 255)
+    )
+    builder.block()
+    return builder, [("count_mismatch", index)]
+
+
+@case
 def entries_without_a_seal_before_the_block() -> tuple[Builder, Found]:
     builder, _ = begun()
     stray = builder.append(builder.prediction())

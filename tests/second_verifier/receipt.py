@@ -109,6 +109,11 @@ class _Receipt:
         registered = self.keys("registration", "producer_registered")
         retired = self.keys("retirement", "producer_retired")
         compromised = self.keys("compromise", "producer_compromised")
+        for ended in (retired, compromised):
+            in_order = all(registered.get(key, (index,))[0] < index for key, (index, _) in ended.items())
+            _need(in_order, "a key ended before it is registered")
+        in_order = all(compromised.get(key, (index,))[0] >= index for key, (index, _) in retired.items())
+        _need(in_order, "a key retired after it was compromised")
         for entry in self.of("producer_registered").values():
             key = entry.body["public_key"]
             self.signed("possession", key, key, entry.fields["possession_signature"])

@@ -101,7 +101,7 @@ def seal_faults(origin: str, seal: Entry) -> list[str]:
         "the signature does not hold": signature_holds(key, signed, seal.fields["signature"]),
         "lost numbers outside the batch's span": all(first <= start and stop <= end for start, stop in gaps),
         "bindings count more than the batch holds": counted <= body.get("count", 0),
-        "numbers that no prediction id can hold": end <= 1 << 63,
+        "numbers that no prediction id can hold": end < 1 << 63,
         "chain id": not nonce or body["chain_id"] == chain_id_of(origin, key, nonce),
         "a chain's first batch is not empty": not nonce
         or not any(name in body for name in ("count", "lost", "bindings", "first_number")),
@@ -220,6 +220,8 @@ class Audit:
         elif what != "removal":
             producer = self.producers.get(body["public_key"])
             self._need(producer is not None, f"{what}: a key that is not registered")
+            ended = producer and (producer.compromised or (what == "retirement" and producer.retired))
+            self._need(not ended, f"{what}: of a key that was ended before")
             if producer and what == "compromise":
                 producer.compromised = index
             elif producer:
@@ -290,6 +292,7 @@ class Audit:
         sequence = first.body.get("batch_sequence", 0)
         if chain is None or chain.seals[sequence : sequence + 1] != [leaf_hash(fields["first_seal"])]:
             return self._need(False, "conflict: the first seal is not the one in the log")
+        self._need(not chain.conflict, "conflict: the second of one chain")
         chain.conflict = True
         return None
 

@@ -162,6 +162,8 @@ class _Contents:
             elif known is None or known.compromised_index:
                 raise ReceiptError(f"entry {index} ends a key that is not registered before, or was compromised before")
             elif isinstance(body, entry_pb2.ProducerRetirement):
+                if known.retired_index:
+                    raise ReceiptError(f"entry {index} retires a key that was retired at index {known.retired_index}")
                 signers[body.public_key] = replace(known, retired_index=index, last_block=body.last_block)
             else:
                 signers[body.public_key] = replace(

@@ -76,7 +76,7 @@ class OpenBatch:
         first = seal_index - body.count
         rest = self._count - body.count
         if rest < 0:
-            if first >= self._reported_until:
+            if max(first, 0) >= self._reported_until:
                 found = f"the seal counts {body.count} entries, {self._count} stand before it"
                 self._add(Finding.at_entry(seal_index, "count_mismatch", found, chain=body.chain_id))
         elif rest > 0 and first - 1 not in self._damaged:
