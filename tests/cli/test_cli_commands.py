@@ -25,7 +25,7 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.kernel import KERNEL
 from tests.cli.recorded_ledger import DIGEST, make_checkout, run, run_json
 
-OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "stats")
+OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "checkpoint", "stats")
 VKEY = str(Verifier("example.com/ledger/test", keys.SigningKey.from_seed(bytes(32)).public_key))
 
 
@@ -80,6 +80,18 @@ def test_a_hash_alone_is_answered_with_how_to_ask() -> None:
         assert result.exit_code == 1
         assert f"sha256:{'ab' * 32}" in result.stderr
         assert "its index" in result.stderr
+
+
+def test_a_folder_that_no_server_serves_is_named_with_what_to_do(tmp_path: Path) -> None:
+    result = run("stats", "--data", tmp_path, "--verifier-key", VKEY)
+    assert result.exit_code == 1
+    assert f"`lineage serve --data {tmp_path}`" in result.stderr
+
+
+def test_what_is_neither_a_verifier_key_nor_a_file_is_said_to_be(tmp_path: Path) -> None:
+    result = run("verify", tmp_path / "receipt", "--key", "ledger.vkay")
+    assert result.exit_code == 2
+    assert "'ledger.vkay' is neither a verifier key" in result.stderr
 
 
 def test_the_command_tells_version_and_commands() -> None:

@@ -1,0 +1,117 @@
+"""The guides: what they tell to do works, and what they say of settings and limits is what the code says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+
+from lineage_ledger import receipts, trace
+from lineage_ledger.cli import record
+from lineage_ledger.cli import settings as command_settings
+from lineage_ledger.emitter import settings as emitter_settings
+from lineage_ledger.formats import prediction, receipt, seal, strict_rules
+from lineage_ledger_server import grpc_endpoint
+from lineage_ledger_server.cli.serve import serve
+from lineage_ledger_server.services import admin, append, entries, find
+from lineage_ledger_server.store import environment
+from tests.docs import guide
+
+OPERATIONS = (guide.DOCS / "operations.md").read_text()
+EMITTING = (guide.DOCS / "emitting.md").read_text()
+
+LIMITS = {
+    "message, either way": grpc_endpoint.MAX_MESSAGE_BYTES,
+    "batches in a message of AppendStream, together": append.MAX_BYTES_PER_MESSAGE,
+    "batches in a message of AppendStream": append.MAX_BATCHES_PER_MESSAGE,
+    "packed batch, seal included": seal.MAX_BATCH_BYTES,
+    "entries in a batch, seal not counted": seal.MAX_BATCH_ENTRIES,
+    "entry": strict_rules.MAX_ENTRY_BYTES,
+    "seal": seal.MAX_SEAL_BYTES,
+    "ranges of losses in a seal": seal.MAX_LOST_RANGES,
+    "deployments that a chain binds": prediction.MAX_BINDING_ROW,
+    "request id": prediction.MAX_REQUEST_ID_BYTES,
+    "append streams at a time (`--max-append-streams`)": 256,
+    "unanswered bytes of an append stream, then it is read no further": append.MAX_UNANSWERED_BYTES,
+    "streams of answers at a time": grpc_endpoint.MAX_READ_STREAMS,
+    "calls at a time, for each thread": grpc_endpoint._CALLS_PER_WORKER,
+    "items in a page": entries.MAX_PAGE_SIZE,
+    "items in a page, unless asked for": entries.DEFAULT_PAGE_SIZE,
+    "entries and batches looked at for a page of a search, which then goes on": find.MAX_SCANNED,
+    "nodes of a trace": trace.MAX_NODES,
+    "references of a trace": trace.MAX_EDGES,
+    "lineage receipt": receipt.MAX_RECEIPT_BYTES,
+    "entries in a lineage receipt": receipt.MAX_RECEIPT_ENTRIES,
+    "files that an artifact lists": record.MAX_LISTED_FILES,
+    "opinion of an attestation": record._MAX_PREDICATE_BYTES,
+    "map of the log, which grows": environment.MAX_MAP_BYTES,
+    "processes and threads that read the log at a time": environment.MAX_READERS,
+}
+
+
+def test_the_guide_for_who_emits_works(tmp_path: Path) -> None:
+    guide.run(EMITTING, tmp_path, {})
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the guide makes certificates with openssl")
+def test_the_guide_for_who_runs_a_ledger_works(tmp_path: Path) -> None:
+    # The network of the test is loopback; pip may be absent from an environment that uv made.
+    replaced = {"0.0.0.0": "127.0.0.1", "ledger.example.com": "localhost", "pip ": "python -m pip "}
+    guide.run(OPERATIONS, tmp_path, replaced)
+
+
+def test_each_command_in_the_text_exists() -> None:
+    from lineage_ledger.cli.app import lineage
+
+    context = click.Context(lineage)
+    for text in (OPERATIONS, EMITTING):
+        for name, below in re.findall(r"`lineage ([a-z]+)(?: ([a-z]+))?", text):
+            command = lineage.get_command(context, name)
+            assert command is not None, name
+            if isinstance(command, click.Group) and below:
+                assert below in command.commands, (name, below)
+
+
+def test_the_options_of_serve_are_those_of_the_command() -> None:
+    rows = {row[0].strip("`"): row[1].strip("`") for row in guide.tables(OPERATIONS, "Options of serve")[1:]}
+    options = {option.opts[0]: option for option in serve.params if isinstance(option, click.Option)}
+    assert set(rows) == set(options)
+    for name, option in options.items():
+        said = option.to_info_dict()["default"]
+        if said is not None and name not in {"--origin", "--head"}:
+            assert rows[name] == str(said), name
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in guide.tables(OPERATIONS, "Settings")[1:]}
+    required, optional, policy = emitter_settings._REQUIRED, emitter_settings._OPTIONAL, emitter_settings._POLICY
+    assert set(rows) == command_settings.SHARED | {*required, *optional, *policy, *emitter_settings._OTHERS}
+    for name, (variable, command, emitter, default, _) in rows.items():
+        assert variable == f"`LINEAGE_{name.upper()}`"
+        assert (command == "yes") == (name in command_settings.SHARED), name
+        wanted = "required" if name in required else "yes" if name in (*optional, *policy) else "no"
+        assert emitter == ("middleware" if name == "commitment_key_file" else wanted), name
+        if name in policy:
+            assert default == f"`{policy[name]}`", name
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    rows = {row[0]: int(re.sub(r"[^0-9]", "", row[1])) for row in guide.tables(OPERATIONS, "Limits")[1:]}
+    assert rows == LIMITS
+    assert entries.MAX_PAGE_SIZE == admin.MAX_PAGE_SIZE
+    assert receipts.MAX_FAN_OUT == 16
+
+
+def test_what_the_pages_link_to_is_there() -> None:
+    for page in guide.DOCS.glob("*.md"):
+        text = page.read_text()
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", text):
+            file = page.parent / target if target else page
+            assert file.exists(), (page.name, target)
+            if anchor and file.suffix == ".md":
+                headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+                slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor[1:] in slugs, (page.name, target, anchor)
