@@ -34,8 +34,10 @@ class DataDir:
     def make(self) -> None:
         """Create the folders that are missing, for this account alone; take from others what they may do with these.
 
-        Raises `SettingsError` if a folder cannot be made.
+        Raises `SettingsError` if a folder cannot be made, or is somebody else's: a home, say, named by mistake, which
+        its owner's programs would no longer be let into.
         """
+        self._refuse_other_contents()
         for folder in (self.root, self.ledger_key.parent):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,3 +49,21 @@ class DataDir:
                     folder.chmod(mode & 0o700)
                 except PermissionError:  # a volume that somebody else mounted; the files in it are closed by themselves
                     _log.warning("others may use the ledger's folder", folder=str(folder), mode=f"{mode:04o}")
+
+    def _refuse_other_contents(self) -> None:
+        if self.exists:
+            return
+        files = (self.head, self.lock, self.admin_socket, self.verifier_key)
+        ours = {path.name for path in (self.log, self.index, self.ledger_key.parent, *files)} | {"lost+found"}
+        ours |= {path.with_suffix(".new").name for path in files}  # what a first start leaves that was killed
+        try:
+            others = sorted({path.name for path in self.root.iterdir()} - ours)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SettingsError(f"cannot read the folder {self.root}: {error.strerror}") from error
+        if others:
+            raise SettingsError(
+                f"{self.root} holds no ledger, but other things ({others[0]!r}, say): give a ledger a folder of its "
+                "own, which is made if it is not there"
+            )

@@ -72,6 +72,12 @@ def test_a_key_that_is_none_is_no_pass(ledger: StoredLedger, vkey: str) -> None:
     assert "this is not a pass" in result.output
 
 
+def test_of_an_audit_that_did_not_begin_there_are_no_figures(ledger: StoredLedger) -> None:
+    result = CliRunner().invoke(audit, ["--data", str(ledger.data_dir.root), "--key", "nonsense"])
+    assert "predictions" not in result.output
+    assert result.output.startswith("failed: ")
+
+
 def test_the_key_may_be_a_file(ledger: StoredLedger, tmp_path: Path) -> None:
     file = tmp_path / "ledger.vkey"
     file.write_text(f"{ledger.verifier}\n")
@@ -80,7 +86,7 @@ def test_the_key_may_be_a_file(ledger: StoredLedger, tmp_path: Path) -> None:
     assert CliRunner(env={"LINEAGE_VERIFIER_KEY": str(file)}).invoke(audit, data).exit_code == 0
     missing = CliRunner().invoke(audit, [*data, "--key", str(tmp_path / "missing"), "--json"])
     assert missing.exit_code == 2
-    assert "cannot read the file" in json.loads(missing.output)["failures"][0]
+    assert "nor a file that is there" in json.loads(missing.output)["failures"][0]
 
 
 def test_on_a_terminal_there_are_bars(ledger: StoredLedger) -> None:

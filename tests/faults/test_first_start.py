@@ -140,3 +140,18 @@ def test_a_port_in_use_is_said_and_the_ledger_let_go(tmp_path: Path, monkeypatch
         open_ledger(DataDir(tmp_path / "m")).close()
         with grpc.insecure_channel(server.address) as channel:
             grpc.channel_ready_future(channel).result(5)
+
+
+def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    (folder / "letter.txt").write_text("mine")
+    with pytest.raises(SettingsError, match=r"'letter\.txt'.*a folder of its own"):
+        open_ledger(DataDir(folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert [path.name for path in folder.iterdir()] == ["letter.txt"]
+    (folder / "letter.txt").unlink()
+    (folder / "lost+found").mkdir()  # a volume of its own
+    open_ledger(DataDir(folder)).close()
+    (folder / "letter.txt").write_text("put there later")
+    open_ledger(DataDir(folder)).close()

@@ -93,8 +93,22 @@ def _views(report: Report) -> Iterator[View]:
         yield (("finding: ", "bold red"), (str(finding), ""))
     if len(report.findings) < report.finding_count:
         yield ((f"… and {report.finding_count - len(report.findings):,} more findings", ""),)
+    if report.counts.entries or not report.failures:
+        yield _counted(report)
+    for line in report.not_checked:
+        yield (("not checked: ", "yellow"), (line, ""))
+    for line in report.failures:
+        yield (("failed: ", "bold red"), (line, ""))
+    yield {
+        0: (("All entries, hashes, links and signatures check.", "bold green"),),
+        1: ((f"Findings: {report.finding_count:,}. This ledger is not as it was written.", "bold red"),),
+        2: (("The audit could not be carried out; this is not a pass.", "bold red"),),
+    }[report.exit_status]
+
+
+def _counted(report: Report) -> Fields:
     counts = report.counts
-    yield Fields(
+    return Fields(
         [
             ("origin", report.origin),
             ("entries under the checkpoint", f"{report.size:,}"),
@@ -110,12 +124,3 @@ def _views(report: Report) -> Iterator[View]:
             ("checked", f"{report.entries_per_second:,.0f} entries/s, {report.seconds:.1f} s"),
         ]
     )
-    for line in report.not_checked:
-        yield (("not checked: ", "yellow"), (line, ""))
-    for line in report.failures:
-        yield (("failed: ", "bold red"), (line, ""))
-    yield {
-        0: (("All entries, hashes, links and signatures check.", "bold green"),),
-        1: ((f"Findings: {report.finding_count:,}. This ledger is not as it was written.", "bold red"),),
-        2: (("The audit could not be carried out; this is not a pass.", "bold red"),),
-    }[report.exit_status]

@@ -14,6 +14,7 @@ import click
 
 from lineage_ledger.cli.output import Output
 from lineage_ledger.cli.types import FILE, FOLDER, VERIFIER_KEY, read_line
+from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.keys import SigningKey, read_signing_key
 from lineage_ledger.formats.note import Verifier
 
@@ -63,6 +64,11 @@ class Access:
 
         token = read_line(self.token_file) if self.token is None and self.token_file else self.token
         if self.server is None and self.data is not None:
+            if not (self.data / "admin.sock").exists():
+                raise SettingsError(
+                    f"no ledger is being served from {self.data}: it has no admin.sock; "
+                    f"start one with `lineage serve --data {self.data}`"
+                )
             path = str(_socket_path(self.data / "admin.sock")).replace("%", "%25")  # it is read as a URI
             return Endpoint(f"unix:{path}", timeout_s=self.timeout_s)
         return Endpoint(

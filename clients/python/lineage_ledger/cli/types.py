@@ -92,7 +92,11 @@ def parse_pair(text: str) -> tuple[str, str]:
 def parse_verifier_key(text: str) -> Verifier:
     """A verifier key (C2SP signed-note vkey), or the name of the file that holds it."""
     path = Path(text)
-    return Verifier.parse(text if "+" in text and not path.exists() else read_line(path))
+    if path.exists():
+        return Verifier.parse(read_line(path))
+    if "+" not in text:
+        raise SettingsError(f"{text[:80]!r} is neither a verifier key (name+key id+base64) nor a file that is there")
+    return Verifier.parse(text)
 
 
 def read_line(path: Path) -> str:
