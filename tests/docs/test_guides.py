@@ -105,6 +105,27 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert receipts.MAX_FAN_OUT == 16
 
 
+@pytest.mark.parametrize("package", ["clients/python/lineage_ledger", "ledger/lineage_ledger_server"])
+def test_every_module_stands_in_the_architecture(package: str) -> None:
+    text = (guide.DOCS / "architecture.md").read_text()
+    section = text.split(f"### `{package}/`", 1)[1].split("\n#", 1)[0]
+    rooms = {
+        re.sub(r"\.(py|c)$|/$", "", name): row
+        for row in section.splitlines()
+        for name in re.findall(r"`([^`]+)`", row.split("|")[1] if row.startswith("| `") else "")
+    }
+    root = guide.DOCS.parent / package
+    for file in root.rglob("*.py"):
+        parts = file.relative_to(root).with_suffix("").parts
+        if file.name.startswith("__") or "_pb2" in file.name:
+            continue
+        assert parts[0] in rooms, f"{file} is in no room"
+        assert len(parts) == 1 or f"`{parts[-1]}`" in rooms[parts[0]], f"{file} is not named"
+    named = {name for row in rooms.values() for name in re.findall(r"`([a-z_]+)`", row.split("|")[2])}
+    known = {path.stem for path in root.rglob("*.py")} | {"grpc", "lmdb", "lineage", "cli", "v1"}
+    assert named <= known, named - known
+
+
 def test_what_the_pages_link_to_is_there() -> None:
     for page in guide.DOCS.glob("*.md"):
         text = page.read_text()
