@@ -40,6 +40,7 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {
     "aio": "client",
+    "answers": "client",
     "operations": "client",
     "_kernel": "kernel",
     "_kernel_checks": "kernel",

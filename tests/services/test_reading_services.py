@@ -176,7 +176,11 @@ class TestEntries:
                 seal_index=served.demo.first_prediction + 300,
                 public_key=served.demo.server.key.public_key,
                 deployment_hash=served.demo.deployment_hash,
+                batch_proof=got.batch_proof,
             )
+            sealed = served.ledger.sealed[index]
+            leaf_hash, root = merkle.leaf_hash(got.entry), sealed.seal.body.root
+            merkle.verify_inclusion(leaf_hash, place, sealed.seal.body.count, got.batch_proof, root)
 
     @pytest.mark.parametrize("text", ["", "x", "0" * 32 + "-01-" + "0" * 8, "0" * 32 + "-1-" + "0" * 7, "A" * 4_000])
     def test_malformed_id(self, text: str, served: Served) -> None:

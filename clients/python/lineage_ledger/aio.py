@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from lineage_ledger.answers import check_end, check_place
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
@@ -17,8 +18,6 @@ from lineage_ledger.operations import (
     Operations,
     Steps,
     ask,
-    check_end,
-    check_place,
     parsed,
     subject_of,
 )
@@ -78,6 +77,7 @@ class AsyncClient:
 
     async def stream_entries(self, start: int = 0, end: int = 0) -> AsyncIterator[tuple[int, bytes]]:
         """Entries [start, end), or to the end of the tree: first index and packed entries, some at a time, in order."""
+        end = end or (await self.checkpoint()).size
         request = entries_pb2.StreamEntriesRequest(start=start, end=end)
         expected = start
         stream = self._connected().stream(methods.STREAM_ENTRIES, request)
@@ -104,7 +104,10 @@ class AsyncClient:
         public_key: bytes = b"",
         deployment_hash: bytes = b"",
     ) -> AsyncIterator[LoggedPrediction]:
-        """Predictions for which all criteria that are given hold, oldest first. That none is missing is not proven."""
+        """Predictions for which all criteria that are given hold, oldest first.
+
+        Each is proven. That none is missing is not, nor that the ledger took them within the times asked for.
+        """
         criteria = entries_pb2.FindPredictionsRequest(
             request_id=request_id,
             from_time_unix_ns=from_time_unix_ns,
@@ -112,9 +115,11 @@ class AsyncClient:
             public_key=public_key,
             deployment_hash=deployment_hash,
         )
+        after = -1
         while True:
-            page = await self._run(self._operations.find(criteria))
+            page = await self._run(self._operations.find(criteria, after))
             for item in page.items:
+                after = item.index
                 yield item
             if not page.next_page_token:
                 return
@@ -127,11 +132,14 @@ class AsyncClient:
     async def trace(self, subject: PredictionId | int | bytes) -> AsyncIterator[trace_pb2.TraceNode]:
         """All that a prediction (id), entry (index) or artifact (SHA-256) came from, breadth first.
 
-        Every node's entry is proven; that no run or attestation is missing is not.
+        Every node's entry is proven, and that the first is what was asked for. Edges, and who sealed a node, are as the
+        server says: a receipt proves them for a prediction. That no run or attestation is missing is not shown.
         """
         request = subject_of(subject)
+        known = 0
         while True:
-            page = await self._run(self._operations.trace(request))
+            page = await self._run(self._operations.trace(request, known))
+            known += len(page.items)
             for item in page.items:
                 yield item
             if not page.next_page_token:

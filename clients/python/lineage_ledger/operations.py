@@ -14,18 +14,20 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from lineage_ledger import kernel
+from lineage_ledger import answers, kernel
 from lineage_ledger.errors import MalformedEntryError, ProofError, VerificationError
 from lineage_ledger.formats import admin, merkle, seal, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.digest import sha256_digest
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
+from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.methods import Method
-from lineage_ledger.trace import SealedEntry
+from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import admin_pb2, entries_pb2, entry_pb2, proofs_pb2, trace_pb2
 
 _KEPT_SEALS: Final = 1_024
@@ -78,7 +80,10 @@ class LoggedEntry:
 
 @dataclass(frozen=True, slots=True)
 class LoggedPrediction:
-    """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`."""
+    """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`.
+
+    That the key is a registered producer's, and the chain its own, is for a receipt and an audit to show.
+    """
 
     prediction_id: PredictionId
     index: int
@@ -137,9 +142,11 @@ class Operations:
     def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None) -> Steps[tuple[bytes, ...]]:
         return (yield from self._consistent(older, newer or (yield from self.checkpoint())))
 
-    def inclusion_proof(self, index: int) -> Steps[InclusionProof]:
-        response = yield from ask(methods.GET_INCLUSION_PROOF, proofs_pb2.GetInclusionProofRequest(index=index))
-        checkpoint = yield from self._agreed(response.checkpoint)
+    def inclusion_proof(self, index: int, under: Checkpoint | None = None) -> Steps[InclusionProof]:
+        """Under the server's newest checkpoint, or `under` one that is believed already."""
+        request = proofs_pb2.GetInclusionProofRequest(index=index, tree_size=under.size if under else 0)
+        response = yield from ask(methods.GET_INCLUSION_PROOF, request)
+        checkpoint = under or (yield from self._agreed(response.checkpoint))
         hashes = tuple(response.hashes)
         merkle.verify_inclusion(response.leaf_hash, index, checkpoint.size, hashes, checkpoint.root)
         return InclusionProof(index, response.leaf_hash, hashes, checkpoint)
@@ -166,11 +173,11 @@ class Operations:
         }
         if leaves:
             last = yield from self.inclusion_proof(max(leaves))
-            first = yield from self.inclusion_proof(first_index) if len(leaves) > 1 else _returned(last)
-            if first.checkpoint != last.checkpoint:
-                return (yield from self.packed(first_index, count, packed))
+            first = last
+            if len(leaves) > 1:
+                first = yield from self.inclusion_proof(first_index, last.checkpoint)
             size = last.checkpoint.size
-            outside = (*reversed(_siblings(first, left=True)), *_siblings(last, left=False))
+            outside = (*reversed(answers.siblings(first, left=True)), *answers.siblings(last, left=False))
             if merkle.multiproof_root(leaves, size, outside) != last.checkpoint.root:
                 raise ProofError(f"the entries from index {first_index} on are not what the server's tree holds there")
         return packed
@@ -185,12 +192,17 @@ class Operations:
             raise VerificationError(f"the server gave the prediction {found.prediction_id} for {prediction_id}")
         return found
 
-    def find(self, criteria: entries_pb2.FindPredictionsRequest) -> Steps[Page]:
+    def find(self, criteria: entries_pb2.FindPredictionsRequest, after: int = -1) -> Steps[Page]:
+        """A page of predictions, ascending by index, all above the index `after`."""
         response = yield from ask(methods.FIND_PREDICTIONS, criteria)
-        found = []
+        if response.next_page_token and response.next_page_token == criteria.page_token:
+            raise VerificationError("the server's answer leads to the same page again")
+        found: list[LoggedPrediction] = []
         for said in response.predictions:
             prediction = yield from self._proven_prediction(said)
-            _check_criteria(criteria, prediction)
+            answers.check_criteria(criteria, prediction)
+            if prediction.index <= (found[-1].index if found else after):
+                raise VerificationError(f"the server gave the prediction at {prediction.index} twice, or out of order")
             found.append(prediction)
         return Page(found, response.next_page_token)
 
@@ -200,6 +212,10 @@ class Operations:
         sealed = SealedEntry(said.index, said.entry, said.seal_index, closing)
         if not 0 <= sealed.place < closing.body.count or logged.entry.WhichOneof("kind") != "prediction":
             raise VerificationError(f"the seal at {said.seal_index} closes no prediction at index {said.index}")
+        batch_proof = tuple(said.batch_proof)
+        merkle.verify_inclusion(
+            merkle.leaf_hash(said.entry), sealed.place, closing.body.count, batch_proof, closing.body.root
+        )
         prediction = logged.entry.prediction
         found = LoggedPrediction(
             sealed.prediction_id(prediction),
@@ -209,6 +225,8 @@ class Operations:
             closing.body.public_key,
             sealed.deployment_hash(prediction),
         )
+        if not found.deployment_hash:
+            raise VerificationError(f"the seal at {said.seal_index} binds the prediction at {said.index} to nothing")
         told = (said.prediction_id, said.public_key, said.deployment_hash)
         if told != (str(found.prediction_id), found.public_key, found.deployment_hash):
             raise VerificationError(f"what the server said of the prediction at {said.index} contradicts its seal")
@@ -233,24 +251,48 @@ class Operations:
             logged = yield from self.entry(subject)
             proof = TlogProof.parse(response.receipt)
             proof.verify(logged.data, self.verifier)
-            is_right = proof.index == subject
+            is_right, signed = proof.index == subject, proof.checkpoint
         else:
             request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject))
             response = yield from ask(methods.GET_RECEIPT, request)
             is_right = verify_receipt(response.receipt, self.verifier).prediction_id == subject
+            signed = Receipt.parse(response.receipt).checkpoint
         if not is_right:
             raise VerificationError(f"the server gave a receipt for something else than {subject}")
+        yield from self._agreed(signed)
         return response.receipt
 
-    def trace(self, request: trace_pb2.TraceRequest) -> Steps[Page]:
+    def trace(self, request: trace_pb2.TraceRequest, expected: int = 0) -> Steps[Page]:
+        """A page that begins with the node of ordinal `expected`, which for 0 is the subject."""
         response = yield from ask(methods.TRACE, request)
         yield from self._agreed(response.checkpoint)
+        if [node.ordinal for node in response.nodes] != list(range(expected, expected + len(response.nodes))):
+            raise VerificationError(f"the server's nodes do not go on with {expected} in order")
+        if not response.nodes and (not expected or response.next_page_token):
+            raise VerificationError("the server's answer holds no node")
         for node in response.nodes:
             if node.resolved:
                 logged = yield from self.proven(node.index, node.entry)
                 if node.deployment_hash and merkle.leaf_hash(logged.data) != node.deployment_hash:
                     raise VerificationError(f"the entry at {node.index} is not the deployment that was referred to")
+                answers.check_digest(node, logged)
+        if not expected:
+            yield from self._check_subject(request, response.nodes[0])
         return Page(tuple(response.nodes), response.next_page_token)
+
+    def _check_subject(self, request: trace_pb2.TraceRequest, node: trace_pb2.TraceNode) -> Steps[None]:
+        """That a lineage begins with what was asked for."""
+        subject = request.WhichOneof("subject")
+        if subject == "artifact_digest":
+            wanted = digest_key(sha256_digest(request.artifact_digest))
+            is_it = answers.node_key(node) == wanted
+        elif subject == "prediction_id":
+            found = yield from self.prediction(PredictionId.parse(request.prediction_id))
+            is_it = node.resolved and node.index == found.index
+        else:
+            is_it = node.resolved and node.index == request.index
+        if not is_it:
+            raise VerificationError("the server gave the lineage of something else than was asked for")
 
     # -- administration --------------------------------------------------------------------------------------
 
@@ -302,18 +344,6 @@ def parsed(prediction_id: PredictionId | str) -> PredictionId:
     return PredictionId.parse(prediction_id) if isinstance(prediction_id, str) else prediction_id
 
 
-def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:
-    """Raises `VerificationError` if a stream's part does not go on where the one before ended."""
-    if response.first_index != expected:
-        raise VerificationError(f"the server's stream goes on at {response.first_index} where {expected} was next")
-
-
-def check_end(reached: int, end: int) -> None:
-    """Raises `VerificationError` if a stream stopped early."""
-    if end and reached != end:
-        raise VerificationError(f"the server's stream stopped at {reached}, before {end}")
-
-
 def subject_of(subject: PredictionId | int | bytes) -> trace_pb2.TraceRequest:
     """A trace's request: a prediction's id, an entry's index, or an artifact's SHA-256 of 32 bytes."""
     if isinstance(subject, PredictionId):
@@ -323,34 +353,3 @@ def subject_of(subject: PredictionId | int | bytes) -> trace_pb2.TraceRequest:
     if len(subject) != merkle.HASH_SIZE:
         raise MalformedEntryError(f"an artifact is traced by its SHA-256 of 32 bytes, not {len(subject)}")
     return trace_pb2.TraceRequest(artifact_digest=subject)
-
-
-def _check_criteria(criteria: entries_pb2.FindPredictionsRequest, found: LoggedPrediction) -> None:
-    """Whether a hit is one. Times are the blocks', which would take proofs of their own, and are not checked."""
-    for wanted, is_so in (
-        (criteria.request_id, found.prediction.request_id),
-        (criteria.public_key, found.public_key),
-        (criteria.deployment_hash, found.deployment_hash),
-    ):
-        if wanted and wanted != is_so:
-            raise VerificationError(f"the prediction {found.prediction_id} is not what was searched for")
-
-
-def _siblings(proof: InclusionProof, *, left: bool) -> list[bytes]:
-    """The hashes of an inclusion proof that are on one side of the leaf, from leaf to root (RFC 9162, 2.1.3.2)."""
-    node, last = proof.index, proof.checkpoint.size - 1
-    found = []
-    for value in proof.hashes:
-        is_left = bool(node & 1) or node == last
-        if is_left == left:
-            found.append(value)
-        if is_left:
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        node, last = node >> 1, last >> 1
-    return found
-
-
-def _returned(value: T) -> Steps[T]:
-    yield from ()
-    return value

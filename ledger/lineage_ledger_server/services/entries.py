@@ -15,6 +15,7 @@ from lineage_ledger.trace import SealedEntry
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, entry_pb2
 from lineage_ledger_server.errors import RefusedError
 from lineage_ledger_server.index.pieces import split_pieces
+from lineage_ledger_server.services.batch_proofs import BatchProofs
 from lineage_ledger_server.services.errors import answers, check_active
 from lineage_ledger_server.services.find import Criteria, PredictionSearch
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
@@ -78,7 +79,7 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
     ) -> entries_pb2.GetPredictionResponse:
         located = self._reader.locate(parse_prediction_id(request.prediction_id))
         sealed = SealedEntry(located.index, located.entry, located.seal_index, located.seal)
-        return entries_pb2.GetPredictionResponse(prediction=_logged(sealed))
+        return entries_pb2.GetPredictionResponse(prediction=_logged(sealed, BatchProofs(self._reader)))
 
     @answers
     def FindPredictions(
@@ -90,8 +91,9 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
         page = self._search.find(
             criteria, start, page_size(request.page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), _budget(context)
         )
+        proofs = BatchProofs(self._reader)
         return entries_pb2.FindPredictionsResponse(
-            predictions=map(_logged, page.predictions),
+            predictions=(_logged(sealed, proofs) for sealed in page.predictions),
             next_page_token="" if page.next_index is None else encode_token(request, (page.next_index,)),
             indexed_size=page.searched_size,
         )
@@ -136,7 +138,7 @@ def _packed(first_index: int, count: int, parts: list[bytes]) -> entries_pb2.Str
     return entries_pb2.StreamEntriesResponse(first_index=first_index, packed=b"".join(parts), count=count)
 
 
-def _logged(sealed: SealedEntry) -> entries_pb2.LoggedPrediction:
+def _logged(sealed: SealedEntry, proofs: BatchProofs) -> entries_pb2.LoggedPrediction:
     prediction = entry_pb2.Entry.FromString(sealed.entry).prediction
     return entries_pb2.LoggedPrediction(
         prediction_id=str(sealed.prediction_id(prediction)),
@@ -145,6 +147,7 @@ def _logged(sealed: SealedEntry) -> entries_pb2.LoggedPrediction:
         seal_index=sealed.seal_index,
         public_key=sealed.seal.body.public_key,
         deployment_hash=sealed.deployment_hash(prediction),
+        batch_proof=proofs.inclusion(sealed),
     )
 
 

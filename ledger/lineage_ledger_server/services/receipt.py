@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from lineage_ledger import kernel
 from lineage_ledger.errors import MalformedError
-from lineage_ledger.formats import merkle
-from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.receipt import MAX_RECEIPT_BYTES, Receipt
 from lineage_ledger.formats.strict import parse_entry
 from lineage_ledger.receipts import MAX_FAN_OUT
 from lineage_ledger.trace import subject_of_index, walk
 from lineage_ledger_server.errors import LimitError, NotFoundError, RefusedError
 from lineage_ledger_server.index.lookup import LogStatements
+from lineage_ledger_server.services.batch_proofs import BatchProofs
 
 if TYPE_CHECKING:
     from lineage_ledger.formats.prediction import PredictionId
     from lineage_ledger_server.index.lookup import Lookup
     from lineage_ledger_server.log_reader import LogReader
 
-BUNDLE = 256
 INDEX_WAIT_S = 2.0
 GENESIS_INDEX = 0
 
@@ -45,14 +42,12 @@ def make_receipt(
     nodes = walk(source, subject_of_index(located.index), max_fan_out=MAX_FAN_OUT)
     sealed = [source.sealed_entry(node.index) for node in nodes if node.index is not None]
     seals = {entry.seal_index: entry.seal for entry in sealed}
+    proofs = BatchProofs(reader)
     batches: dict[int, tuple[bytes, ...]] = {}
     for seal_index, seal in sorted(seals.items()):
         check()
-        first = seal_index - seal.body.count
-        places = sorted(entry.index - first for entry in sealed if entry.seal_index == seal_index)
-        batches[seal_index] = tuple(
-            merkle.multiproof(places, seal.body.count, _Leaves(_leaf_hashes(reader, first, seal_index)))
-        )
+        places = sorted(entry.place for entry in sealed if entry.seal_index == seal_index)
+        batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, places))
     indexes = {GENESIS_INDEX, _closing_block(reader, located.seal_index), *seals}
     indexes.update(entry.index for entry in sealed)
     indexes.update(_producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size))
@@ -96,23 +91,3 @@ def _closing_block(reader: LogReader, seal_index: int) -> int:
         else:
             low = middle + 1
     return reader.block(low)[0]
-
-
-def _leaf_hashes(reader: LogReader, start: int, end: int) -> bytes:
-    """Leaf hashes of the entries [start, end), from verified tiles."""
-    tiles = b"".join(reader.tile(0, number) for number in range(start // BUNDLE, (end - 1) // BUNDLE + 1))
-    skipped = start % BUNDLE
-    return tiles[skipped * HASH_SIZE : (skipped + end - start) * HASH_SIZE]
-
-
-class _Leaves:
-    """A `merkle.HashReader` over the leaf hashes of one batch."""
-
-    def __init__(self, leaf_hashes: bytes) -> None:
-        self._leaf_hashes = leaf_hashes
-
-    def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
-        return [
-            kernel.tree_root(self._leaf_hashes[(n << level) * HASH_SIZE : (n + 1 << level) * HASH_SIZE])
-            for level, n in coordinates
-        ]

@@ -48,20 +48,22 @@ class GetPredictionResponse(_message.Message):
     def __init__(self, prediction: _Optional[_Union[LoggedPrediction, _Mapping]] = ...) -> None: ...
 
 class LoggedPrediction(_message.Message):
-    __slots__ = ("prediction_id", "index", "entry", "seal_index", "public_key", "deployment_hash")
+    __slots__ = ("prediction_id", "index", "entry", "seal_index", "public_key", "deployment_hash", "batch_proof")
     PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     SEAL_INDEX_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    BATCH_PROOF_FIELD_NUMBER: _ClassVar[int]
     prediction_id: str
     index: int
     entry: bytes
     seal_index: int
     public_key: bytes
     deployment_hash: bytes
-    def __init__(self, prediction_id: _Optional[str] = ..., index: _Optional[int] = ..., entry: _Optional[bytes] = ..., seal_index: _Optional[int] = ..., public_key: _Optional[bytes] = ..., deployment_hash: _Optional[bytes] = ...) -> None: ...
+    batch_proof: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, prediction_id: _Optional[str] = ..., index: _Optional[int] = ..., entry: _Optional[bytes] = ..., seal_index: _Optional[int] = ..., public_key: _Optional[bytes] = ..., deployment_hash: _Optional[bytes] = ..., batch_proof: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class FindPredictionsRequest(_message.Message):
     __slots__ = ("request_id", "from_time_unix_ns", "until_time_unix_ns", "public_key", "deployment_hash", "page_size", "page_token")
