@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from lineage_ledger_server.cli.serve import serve
 from lineage_ledger_server.services import admin, append, entries, find
 from lineage_ledger_server.store import environment
 from tests.docs import guide
+from tests.support.server import RunningServer
 
 OPERATIONS = (guide.DOCS / "operations.md").read_text()
 EMITTING = (guide.DOCS / "emitting.md").read_text()
@@ -83,6 +85,24 @@ def test_the_options_of_serve_are_those_of_the_command() -> None:
         said = option.to_info_dict()["default"]
         if said is not None and name not in {"--origin", "--head"}:
             assert rows[name] == str(said), name
+
+
+def test_the_files_are_those_of_a_served_folder(tmp_path: Path) -> None:
+    rows = {row[0].strip("`").rstrip("/"): row[1] for row in guide.tables(OPERATIONS, "The data folder")[1:]}
+    with RunningServer(tmp_path / "ledger") as server:
+        found = {path.relative_to(server.data).as_posix(): path.stat().st_mode for path in server.data.rglob("*")}
+    assert server.data.stat().st_mode & 0o777 == found.pop("keys") & 0o777 == 0o700
+    files = {name: mode for name, mode in found.items() if not name.endswith(".mdb")}
+    assert all(mode & 0o777 == 0o600 for name, mode in found.items() if name not in files)
+    assert {name: f"{mode & 0o777:04o}" for name, mode in files.items()} == rows | {
+        "verifier.key": f"{0o666 & ~_umask():04o}"
+    }
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def test_the_settings_are_those_of_the_code() -> None:
