@@ -47,7 +47,7 @@ class DataDir:
             if mode & 0o077:
                 try:
                     folder.chmod(mode & 0o700)
-                except PermissionError:  # a volume that somebody else mounted; the files in it are closed by themselves
+                except OSError:  # a volume that somebody else mounted; the files in it are closed by themselves
                     _log.warning("others may use the ledger's folder", folder=str(folder), mode=f"{mode:04o}")
 
     def _refuse_other_contents(self) -> None:

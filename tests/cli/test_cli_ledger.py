@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -252,6 +253,18 @@ def test_a_receipt_never_overwrites(recorded: RecordedLedger, tmp_path: Path) ->
     unwritable = run("receipt", *recorded.data, recorded.predictions[3], "-o", tmp_path / "no" / "such" / "folder")
     assert unwritable.exit_code == 1
     assert "cannot write" in unwritable.stderr
+
+
+def test_a_receipt_that_does_not_fit_leaves_no_piece_of_itself(recorded: RecordedLedger, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        refused = run("receipt", *recorded.data, recorded.predictions[3], "-o", tmp_path / "loan.receipt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.exit_code == 1
+    assert "cannot write" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_wrong_key_is_believed_nowhere(recorded: RecordedLedger, tmp_path: Path) -> None:

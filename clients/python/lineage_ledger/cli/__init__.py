@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 
 def main() -> None:
     """Entry point of the command. Says what to install if the extra `cli` is missing."""
-    try:
-        from lineage_ledger.cli.app import lineage
-    except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
-            raise
-        print(f"error: the command needs {error.name}: install lineage-ledger[cli]", file=sys.stderr)
-        sys.exit(2)
+    for name in ("click", "rich"):  # rich is imported when something is drawn, which is too late to say so
+        if find_spec(name) is None:
+            print(f"error: the command needs {name}: install lineage-ledger[cli]", file=sys.stderr)
+            sys.exit(2)
+    from lineage_ledger.cli.app import lineage
+
     # Names may hold characters that the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

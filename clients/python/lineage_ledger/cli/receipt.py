@@ -63,9 +63,15 @@ def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
     try:
-        with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
-            file.write(content)
+        descriptor = os.open(path, flags, 0o666)
     except FileExistsError:
         raise FileError(f"{path} is there already; choose another name, or overwrite it with --force") from None
     except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        if path.is_file():
+            path.unlink()  # A piece of a receipt proves nothing, and would be in the way of the next attempt.
         raise FileError(f"cannot write {path}: {error.strerror}") from error
