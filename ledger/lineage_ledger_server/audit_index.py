@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lineage_ledger.audit import Finding, Report
 from lineage_ledger.errors import LineageError
+from lineage_ledger_server.audit_rows import foreign_tables
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.log_reader import LogReader
@@ -85,6 +86,8 @@ def _check(
             with derived.tables() as tables:
                 for table in TABLES:
                     _compare(table, stored, tables, report)
+            for finding in foreign_tables(stored, TABLES, "index "):
+                report.add(finding)
         finally:
             derived.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,12 +11,16 @@ from lineage_ledger.formats.tiles import tile_width
 from lineage_ledger_server.audit_source import DataDirSource
 from lineage_ledger_server.errors import CorruptValueError
 from lineage_ledger_server.store import rows
-from lineage_ledger_server.store.log_store import FORMAT, FORMAT_KEY
+from lineage_ledger_server.store.log_store import FORMAT, FORMAT_KEY, TABLES
 from lineage_ledger_server.store.raw_tables import RawTables
 from lineage_ledger_server.store.rows import HASH_SIZE, BatchRow, ChainRow, ProducerRow
 
 # What is kept until the report is made; the report keeps no more.
 _MAX_KEPT = 1_000
+_MAX_SHOWN = 1_000
+_MAX_FOREIGN = 100
+_DIRECTORY_KEY_BYTES = 12
+_TILE_KEY_BYTES = 8
 
 
 class _Doubt(NamedTuple):
@@ -40,7 +44,7 @@ class _Doubts:
         if len(self.kept) == _MAX_KEPT:
             return
         place = f"row {table} {_shown(table, key)}"
-        found = "is missing" if stored is None else stored.hex()
+        found = "is missing" if stored is None else _hex(stored)
         wanted = "no such row" if expected is None else expected.hex()
         certain = stored is not None and not _checksum_holds(table, key, stored)
         self.kept.append(_Doubt(Finding("row", place, found, wanted), certain))
@@ -136,21 +140,32 @@ class RowCheck:
         for key, value in self._tables.rows("directory"):
             batch = self._tables.get("batches", value[:8])
             # The row of a batch begins with what is the key of its row in the directory.
-            if batch is None or batch[: len(key)] != key:
+            if batch is None or len(key) != _DIRECTORY_KEY_BYTES or batch[: len(key)] != key:
                 self._doubts.note("directory", key, value, None)
 
     def _frame_findings(self) -> Iterator[Finding]:
         """Rows of entries and hashes that should not be there, or are too long, and the tables' format."""
         size = self._source.size
         for key, length in self._tables.lengths("tiles"):
+            if len(key) != _TILE_KEY_BYTES:
+                yield Finding("row", f"row tiles {key.hex()}", "is there", "no such row")
+                continue
             place = rows.number_of(key)
             level, number = place >> 56, place & ((1 << 56) - 1)
             width = tile_width(level, number, size) if level else 0
-            if length > width * HASH_SIZE:
+            if length > width * HASH_SIZE or not width:
                 yield Finding.at_tile(level, number, "tile_length", f"{length} bytes", f"{width * HASH_SIZE}")
         meta = dict(self._tables.rows("meta"))
         if meta != {FORMAT_KEY: FORMAT}:
-            yield Finding("row", "row meta format", str(meta), str({FORMAT_KEY: FORMAT}))
+            yield Finding("row", "row meta format", repr(meta)[:_MAX_SHOWN], str({FORMAT_KEY: FORMAT}))
+        yield from foreign_tables(self._tables, TABLES, "")
+
+
+def foreign_tables(tables: RawTables, names: Sequence[str], where: str) -> Iterator[Finding]:
+    """What else than the tables of these names is in an environment; `where` stands before their names."""
+    for name in tables.names(len(names) + _MAX_FOREIGN):
+        if name not in {each.encode() for each in names}:
+            yield Finding("table", f"table {where}{name.hex()}", "is there", "no such table")
 
 
 def _state_rows(facts: LedgerFacts) -> dict[str, list[tuple[bytes, bytes]]]:
@@ -171,6 +186,10 @@ def _state_rows(facts: LedgerFacts) -> dict[str, list[tuple[bytes, bytes]]]:
             for each in facts.producers.values()
         ],
     }
+
+
+def _hex(value: bytes) -> str:
+    return value.hex() if len(value) <= _MAX_SHOWN else f"{len(value)} bytes, {value[:32].hex()}…"
 
 
 def _shown(table: str, key: bytes) -> str:

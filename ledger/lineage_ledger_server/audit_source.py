@@ -13,19 +13,24 @@ from typing import NamedTuple
 
 from lineage_ledger import kernel
 from lineage_ledger.audit import Finding
+from lineage_ledger.audit.report import MAX_FINDINGS
 from lineage_ledger.errors import MalformedError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store import rows
-from lineage_ledger_server.store.raw_tables import RawTables
+from lineage_ledger_server.store.raw_tables import MAX_VALUE_BYTES, RawTables
 from lineage_ledger_server.store.rows import HASH_SIZE, TILE_BYTES, WIDTH
 
 _SLOT_BYTES = 8192
+_FILE_BYTES = 2 * _SLOT_BYTES
 _SLOT_PREFIX_BYTES = 12
 _CHECKSUM_BYTES = 32
 _MAX_NOTE_BYTES = 4096
 _READ_ATTEMPTS = 20
 _READ_PAUSE_S = 0.005
 _TAIL_COUNT_BYTES = 2
+_KEY_BYTES = 8
+# Bundles that may be missing besides as many as are there.
+_MISSING_ALLOWED = 1_024
 
 
 class Slot(NamedTuple):
@@ -53,7 +58,8 @@ def read_head_record(path: Path) -> tuple[list[Slot], list[Finding]]:
         if attempt:
             time.sleep(_READ_PAUSE_S)
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(_FILE_BYTES + 1)
         except OSError as error:
             raise StoreError(f"cannot read the head record {path}: {error.strerror}") from error
         slots, findings = _parse_head_record(data)
@@ -72,6 +78,8 @@ def _parse_head_record(data: bytes) -> tuple[list[Slot], list[Finding]]:
             slots.append(slot)
         if problem:
             findings.append(Finding("head_record", f"head record slot {number}", problem, "as it was written"))
+    if len(data) > _FILE_BYTES:
+        findings.append(Finding("head_record", "head record", "has bytes behind its slots", f"{_FILE_BYTES} bytes"))
     slots.sort(key=lambda slot: -slot.sequence)
     if len(slots) == 1 and not findings and slots[0].sequence != 1:
         other = 1 - slots[0].number
@@ -107,14 +115,47 @@ class DataDirSource:
         self._tables = tables
         self.checkpoints = [(slot.name, slot.note) for slot in slots]
         self.findings: list[Finding] = []
-        last = tables.last_key("bundles")
-        self._bundles = 0 if last is None else rows.number_of(last) + 1
+        self._missing_allowed = tables.count("bundles") + _MISSING_ALLOWED
+        self._bundles = self._count_bundles()
         self._tail_hashes, self._tail_packed = b"", b""
         self._tail_missing = False
-        tail = list(tables.rows("tail"))
-        if tail and rows.number_of(tail[0][0]) // WIDTH > self._bundles:
-            self._bundles = rows.number_of(tail[0][0]) // WIDTH
-        self.size = self._read_tail([(rows.number_of(key), value) for key, value in tail])
+        self.size = self._read_tail(self._tail_rows())
+
+    def _count_bundles(self) -> int:
+        """How many bundles there are, or should be: missing ones count, if they are not more than are there."""
+        end = 0
+        for key, _ in self._tables.lengths("bundles"):
+            number = rows.number_of(key) if len(key) == _KEY_BYTES else None
+            if number is not None and self._is_near(number, end):
+                self._missing_allowed -= number - end
+                end = number + 1
+            else:
+                self._extra_row("bundles", key)
+        return end
+
+    def _is_near(self, number: int, end: int) -> bool:
+        """Whether a bundle with this number may be there, where `end` are before it: one row must not add many."""
+        return end <= number <= end + self._missing_allowed
+
+    def _extra_row(self, table: str, key: bytes) -> None:
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding("row", f"row {table} {key.hex()}", "is there", "no such row"))
+
+    def _tail_rows(self) -> list[tuple[int, bytes]]:
+        """The rows of the tail, as far as a tail can be long; missing bundles before it count as bundles."""
+        tail: list[tuple[int, bytes]] = []
+        held_bytes = 0
+        for key, value in self._tables.rows("tail"):
+            first_index = rows.number_of(key) if len(key) == _KEY_BYTES else None
+            if first_index is not None and not tail and self._is_near(first_index // WIDTH, self._bundles):
+                self._bundles = first_index // WIDTH
+            is_near = first_index is not None and first_index // WIDTH <= self._bundles
+            held_bytes += len(value)
+            if first_index is None or not is_near or held_bytes > MAX_VALUE_BYTES:
+                self._extra_row("tail", key)
+                continue
+            tail.append((first_index, value))
+        return tail
 
     def _read_tail(self, tail: Sequence[tuple[int, bytes]]) -> int:
         """Join the rows of the tail; returns the index behind them."""
@@ -126,6 +167,8 @@ class DataDirSource:
                 found = f"begins at index {first_index}"
                 self.findings.append(Finding("row", f"row tail {first_index}", found, str(expected), index=expected))
                 self._tail_missing = True
+            if not count:
+                self._extra_row("tail", rows.number_key(first_index))
             split = _TAIL_COUNT_BYTES + HASH_SIZE * count
             self._tail_hashes += value[_TAIL_COUNT_BYTES:split]
             self._tail_packed += value[split:]

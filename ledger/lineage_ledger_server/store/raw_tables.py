@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from lineage_ledger_server.store.environment import Environment, ReadTransaction
 from lineage_ledger_server.store.log_store import LogStore
+
+# More than any value that was written: what is longer is cut, so it differs from what it should be and costs no more.
+MAX_VALUE_BYTES = 32 << 20
 
 
 class RawTables:
@@ -20,24 +24,24 @@ class RawTables:
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value under `key`; None: there is none."""
         value = self._txn.get(key, db=self._environment.table(table))
-        return None if value is None else bytes(value)
+        return None if value is None else bytes(value[:MAX_VALUE_BYTES])
+
+    def names(self, limit: int) -> list[bytes]:
+        """The first `limit` keys of the table of tables, in order."""
+        with self._txn.cursor() as cursor:
+            return [bytes(key) for key in islice(cursor.iternext(values=False), limit)]
 
     def rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
         """All rows in order of their keys."""
         with self._txn.cursor(self._environment.table(table)) as cursor:
             for key, value in cursor.iternext():
-                yield bytes(key), bytes(value)
+                yield bytes(key), bytes(value[:MAX_VALUE_BYTES])
 
     def lengths(self, table: str) -> Iterator[tuple[bytes, int]]:
         """Keys and the lengths of their values, in order of keys."""
         with self._txn.cursor(self._environment.table(table)) as cursor:
             for key, value in cursor.iternext():
                 yield bytes(key), len(value)
-
-    def last_key(self, table: str) -> bytes | None:
-        """The greatest key; None: the table is empty."""
-        with self._txn.cursor(self._environment.table(table)) as cursor:
-            return bytes(cursor.key()) if cursor.last() else None
 
     def count(self, table: str) -> int:
         """Rows in the table."""

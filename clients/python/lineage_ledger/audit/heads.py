@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from lineage_ledger.audit.report import Finding, Report
@@ -39,6 +40,11 @@ def check_heads(
     if ledger_keys and verifier.public_key not in ledger_keys:
         expected = f"the verifier's, {verifier.public_key.hex()}"
         report.add(Finding.at_entry(0, "ledger_key", f"the ledger's key is {ledger_keys[0].hex()}", expected))
+    own = [head for head in heads if not head.kept_elsewhere]
+    for newer, older in pairwise(own):
+        if newer.checkpoint.size < older.checkpoint.size:
+            found = f"is over {newer.checkpoint.size} entries, the {older.name} before it over {older.checkpoint.size}"
+            report.add(Finding("checkpoint", newer.name, found, "a checkpoint that goes on from the one before it"))
     for head in heads:
         problem = _signature_problem(head, verifier, rules)
         if problem and head.kept_elsewhere:
