@@ -96,3 +96,11 @@ def test_a_token_never_crosses_a_network_in_the_clear() -> None:
     assert "secret" not in repr(Endpoint("127.0.0.1:7461", token="secret"))
     with pytest.raises(SettingsError, match="both"):
         Endpoint("localhost:1", ca_file=Path("/c"), key_file=Path("/k"))
+
+
+def test_a_token_can_be_kept_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    variables = {**COMPLETE, "LINEAGE_TOKEN_FILE": str(tmp_path / "token")}
+    assert EmitterSettings.read(None, variables).endpoint.token == "secret"
+    with pytest.raises(SettingsError, match="token_file"):
+        EmitterSettings.read(None, {**COMPLETE, "LINEAGE_TOKEN_FILE": str(tmp_path / "none")})

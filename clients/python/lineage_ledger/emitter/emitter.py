@@ -154,6 +154,11 @@ class Emitter:
         return EmitterSettings.read(path).emitter()
 
     @property
+    def policy(self) -> Policy:
+        """Its bounds, and what it does when it reaches them."""
+        return self._policy
+
+    @property
     def origin(self) -> str:
         """The ledger's name, which seals are made for."""
         return self._identity.verifier.name

@@ -3,7 +3,7 @@
 LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
 LINEAGE_DEPLOYMENT                                         leaf hash of the deployment, 64 hex digits: `Emitter.bind()`
 LINEAGE_SPOOL                                              folder
-LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN
+LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN, LINEAGE_TOKEN_FILE
 LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
 LINEAGE_CONFIG                                             path of the TOML file (lineage.toml, if there is one),
                                                            which has the same names in lower case without the prefix
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "LINEAGE_"
 _REQUIRED: Final = ("server", "verifier_key", "key_file")
-_OPTIONAL: Final = ("deployment", "spool", "ca_file", "certificate_file", "client_key_file", "token")
-_OTHERS: Final = frozenset({"commitment_key_file", "data", "timeout_s", "token_file"})
+_OPTIONAL: Final = ("deployment", "spool", "ca_file", "certificate_file", "client_key_file", "token", "token_file")
+_OTHERS: Final = frozenset({"commitment_key_file", "data", "timeout_s"})
 _DEFAULT_FILE: Final = "lineage.toml"
 _POLICY: Final[Mapping[str, Any]] = {
     item.name: item.default for item in dataclasses.fields(Policy) if item.name != "backoff"
@@ -78,7 +78,7 @@ class EmitterSettings:
                 ca_file=paths.get("ca_file"),
                 certificate_file=paths.get("certificate_file"),
                 key_file=paths.get("client_key_file"),
-                token=texts.get("token"),
+                token=texts.get("token") or _first_line(paths.get("token_file")),
             ),
             _verifier_key(texts["verifier_key"]),
             paths["key_file"],
@@ -149,6 +149,16 @@ def _verifier_key(text: str) -> str:
     if "+" in text or not path.is_file():
         return text
     return path.read_text(errors="replace").partition("\n")[0]
+
+
+def _first_line(path: Path | None) -> str | None:
+    """The first line of a file that holds a token. Raises `SettingsError`, which shows nothing of it."""
+    if path is None:
+        return None
+    try:
+        return path.read_text().partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"token_file: cannot read a token from {path}") from None
 
 
 def _leaf_hash(text: str, source: str) -> bytes:

@@ -108,7 +108,8 @@ class LineageMiddleware:
 
         async def closing(message: Message) -> None:
             if message["type"] in _SHUT_DOWN:
-                self.recorder.binding.emitter.close()
+                emitter = self.recorder.binding.emitter
+                emitter.close(emitter.policy.exit_timeout_s)
             await send(message)
 
         return closing
