@@ -198,7 +198,8 @@ def test_a_key_that_is_refused_is_tried_again(ledger: FakeLedger, make_emitter: 
     ledger.faults.refuse = lambda body: (grpc.StatusCode.PERMISSION_DENIED, "UNKNOWN_KEY")
     emitter = make_emitter()
     prediction_id = emitter.bind(DEPLOYMENT).emit(_input(0, 0), OUTPUT)
-    assert not emitter.flush(0.2)
+    _wait(lambda: emitter.statistics.last_error is not None)
+    assert not emitter.flush(0.05)
     with pytest.raises(NotAcknowledgedError, match="as the test asked"):
         emitter.append(_artifact("a"), timeout_s=0.1)
     ledger.faults.refuse = lambda body: None
@@ -289,7 +290,8 @@ def test_an_older_tree_is_reported(ledger: FakeLedger, make_emitter: MakeEmitter
 
     ledger.faults.tamper = rewind
     binding.emit(_input(0, 1), OUTPUT)
-    assert not emitter.flush(0.15)
+    _wait(lambda: emitter.statistics.last_error is not None)
+    assert not emitter.flush(0.05)
     assert "restored from an old copy" in (emitter.statistics.last_error or "")
 
 
