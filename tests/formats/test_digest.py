@@ -193,6 +193,27 @@ def test_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             digest_folder(missing)
 
 
+def test_a_file_that_is_rewritten_meanwhile_is_refused_also_if_its_time_is_put_back(tmp_path: Path) -> None:
+    file = tmp_path / "rewritten"
+    file.write_bytes(bytes(3 << 20))
+    before = file.stat()
+
+    def rewrite(_: int) -> None:
+        with file.open("r+b") as other:
+            other.seek(-1, os.SEEK_END)
+            other.write(b"x")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(FilesError, match="changed while it was read"):
+        digest_file(file, rewrite)
+
+
+def test_a_name_that_no_file_has_is_refused() -> None:
+    for digest in (digest_path, digest_file, digest_folder):
+        with pytest.raises(FilesError, match="cannot be read"):
+            digest("a\0b")
+
+
 def test_a_file_that_grows_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "growing"
     file.write_bytes(bytes(10))

@@ -65,7 +65,7 @@ def digest_folder(path: str | os.PathLike[str], on_read: Callable[[int], object]
     root = Path(path)
     try:
         real_root = root.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise FilesError(f"{root}: cannot be read: {error}") from error
     files = []
     for file in _walk(real_root):
@@ -125,6 +125,13 @@ def _hash(path: Path, on_read: Callable[[int], object]) -> tuple[bytes, int]:
             after = os.fstat(descriptor)
     except OSError as error:
         raise FilesError(f"{path}: cannot be read: {error.strerror}") from error
-    if size_bytes != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    except ValueError as error:  # U+0000, which no name has
+        raise FilesError(f"{str(path)!r}: cannot be read: {error}") from error
+    if size_bytes != before.st_size or _state(before) != _state(after):
         raise FilesError(f"{path}: changed while it was read; record it when it is complete")
     return sha256.digest(), size_bytes
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    """What changes with the content; the time of modification alone can be put back by whoever changed it."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
