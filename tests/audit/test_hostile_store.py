@@ -13,9 +13,14 @@ import pytest
 
 from lineage_ledger.audit import Report
 from lineage_ledger_server.audit_data import audit_data_dir
+from lineage_ledger_server.errors import CorruptValueError, StoreError
+from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.log_reader import LogReader
 from lineage_ledger_server.store import rows
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore
 from lineage_ledger_server.store.index_store import TABLES as INDEX_TABLES
 from lineage_ledger_server.store.log_store import TABLES as LOG_TABLES
+from lineage_ledger_server.store.log_store import LogStore
 from tests.audit.stored_ledger import SLOT_BYTES, StoredLedger, make
 
 Edit = Callable[[Any, dict[str, Any]], object]
@@ -82,6 +87,34 @@ def test_a_row_that_nobody_wrote_is_named(name: str, ledger: StoredLedger, tmp_p
     assert report.exit_status == 1 and report.finding_count == 1, report
     assert report.findings[0].place.startswith(place)
     assert len(str(report.findings[0])) < 1_000
+
+
+@pytest.mark.parametrize("key", [b"zz", rows.number_key(1 << 20)], ids=["key", "value"])
+def test_a_reader_refuses_a_tail_that_is_none(key: bytes, ledger: StoredLedger, tmp_path: Path) -> None:
+    copy = changed(ledger, tmp_path / "copy", put("tail", key))
+    store = LogStore.open(copy.data_dir.log, read_only=True)
+    record = HeadRecord(copy.data_dir.head, read_only=True)
+    with pytest.raises(CorruptValueError):
+        LogReader(store, record).entry(0)
+    record.close()
+    store.close()
+
+
+def test_indexes_without_a_usable_position_are_made_anew(ledger: StoredLedger, tmp_path: Path) -> None:
+    copy = changed(ledger, tmp_path / "copy", put("meta", b"position", b"short"), index=True)
+    with pytest.raises(StoreError, match="position"):
+        IndexStore.open(copy.data_dir.index, origin=ledger.verifier.name, read_only=True)
+    store = IndexStore.open(copy.data_dir.index, origin=ledger.verifier.name)
+    assert store.position() == EMPTY
+    store.close()
+
+
+def test_a_run_with_a_strange_key_is_refused(ledger: StoredLedger, tmp_path: Path) -> None:
+    copy = changed(ledger, tmp_path / "copy", put("runs", bytes(10)), index=True)
+    store = IndexStore.open(copy.data_dir.index, origin=ledger.verifier.name)
+    with pytest.raises(CorruptValueError):
+        store.find_rows(bytes(10), 0, 256, 10)
+    store.close()
 
 
 @pytest.mark.timeout(20)

@@ -21,7 +21,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from lineage_ledger_server.errors import StoreError
+from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
 
 TABLES = ("postings", "runs", "meta")
@@ -127,11 +127,12 @@ class IndexStore:
             expected = FORMAT + origin.encode()
             with environment.read() as txn:
                 found = bytes(txn.get(FORMAT_KEY, b"", db=environment.table("meta")))
-            if found != expected:
+                position = txn.get(POSITION_KEY, db=environment.table("meta"))
+                is_usable = position is None or len(position) == _POSITION.size
+            if found != expected or not is_usable:
                 if read_only:
-                    raise StoreError(
-                        f"{path} holds the indexes {found!r}, not {expected!r}; the server makes them anew"
-                    )
+                    what = f"the indexes {found!r}, not {expected!r}" if is_usable else "indexes of no known position"
+                    raise StoreError(f"{path} holds {what}; the server makes them anew")
                 store.clear()
                 with environment.write() as writing:
                     writing.put(FORMAT_KEY, expected, db=environment.table("meta"))
@@ -199,6 +200,8 @@ class IndexStore:
             if not cursor.set_range(_RUN_KEY.pack(start >> RUN_RANGE_BITS << RUN_RANGE_BITS, 0)):
                 return found
             for key, rows in cursor.iternext():
+                if len(key) != _RUN_KEY.size:
+                    raise CorruptValueError(f"the indexes have a run with the key {bytes(key).hex()}, which is none")
                 first_index, level = _RUN_KEY.unpack(key)
                 if first_index >= end or len(found) >= limit:
                     break

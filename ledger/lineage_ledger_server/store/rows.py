@@ -76,6 +76,16 @@ class GroupWrite:
     block_index: int
 
 
+def _unpacked(layout: struct.Struct, value: bytes | memoryview) -> tuple[int, ...]:
+    try:
+        return layout.unpack(value)
+    except struct.error:
+        raise CorruptValueError(
+            f"a row of the log has a part of {len(value)} bytes where {layout.size} belong; run `lineage audit`, "
+            "restore the log from a copy"
+        ) from None
+
+
 def number_key(number: int) -> bytes:
     """Key of `bundles` (bundle number), `tail`, `batches` (index) and `blocks` (block number)."""
     return _U64.pack(number)
@@ -83,7 +93,7 @@ def number_key(number: int) -> bytes:
 
 def number_of(value: bytes | memoryview) -> int:
     """Undoes `number_key`; also the value of `directory` and `blocks`."""
-    return int(_U64.unpack(value)[0])
+    return int(_unpacked(_U64, value)[0])
 
 
 def tile_key(level: int, number: int) -> bytes:
@@ -119,14 +129,14 @@ def tail_value(leaf_hashes: bytes, packed: bytes) -> bytes:
 
 def split_tail(value: bytes | memoryview) -> tuple[bytes, bytes]:
     """Leaf hashes and packed entries of a tail row."""
-    (count,) = _U16.unpack_from(value)
+    count = tail_count(value)
     split = _U16.size + HASH_SIZE * count
     return bytes(value[_U16.size : split]), bytes(value[split:])
 
 
 def tail_count(value: bytes | memoryview) -> int:
     """Entries of a tail row, as it says itself."""
-    return int(_U16.unpack_from(value)[0])
+    return int(_unpacked(_U16, value[: _U16.size])[0])
 
 
 def batch_value(row: BatchRow) -> bytes:
@@ -134,7 +144,7 @@ def batch_value(row: BatchRow) -> bytes:
 
 
 def batch_row(seal_index: int, value: bytes | memoryview) -> BatchRow:
-    return BatchRow(seal_index, *_BATCH.unpack(value))
+    return BatchRow(seal_index, *_unpacked(_BATCH, value))
 
 
 def chain_value(row: ChainRow) -> bytes:
@@ -142,7 +152,7 @@ def chain_value(row: ChainRow) -> bytes:
 
 
 def chain_row(value: bytes | memoryview) -> ChainRow:
-    return ChainRow(*_CHAIN.unpack(value))
+    return ChainRow(*_unpacked(_CHAIN, value))
 
 
 def producer_value(row: ProducerRow) -> bytes:
@@ -150,4 +160,4 @@ def producer_value(row: ProducerRow) -> bytes:
 
 
 def producer_row(value: bytes | memoryview) -> ProducerRow:
-    return ProducerRow(*_PRODUCER.unpack(value))
+    return ProducerRow(*_unpacked(_PRODUCER, value))
