@@ -134,6 +134,19 @@ def test_without_the_extra_the_command_says_what_to_install(missing: str) -> Non
     assert done.stderr == f"error: the command needs {missing}: install lineage-ledger[cli]\n"
 
 
+def test_ctrl_c_is_neither_a_yes_nor_a_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lineage_ledger.cli.verify._read", interrupt)
+    result = run("verify", tmp_path / "receipt", "--key", VKEY)
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted\n"
+    as_json = run("verify", tmp_path / "receipt", "--key", VKEY, "--json")
+    assert as_json.exit_code == 130
+    assert json.loads(as_json.stderr)["error"]["kind"] == "Interrupted"
+
+
 def test_usage_errors_are_json_for_who_wants_json() -> None:
     for arguments in (("show",), ("find",), ("show", "0", "--nonsense"), ("nonsense",), ("record", "artifact")):
         result = run(*arguments, "--json")

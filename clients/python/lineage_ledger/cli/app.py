@@ -20,6 +20,8 @@ from lineage_ledger.cli.types import FILE
 from lineage_ledger.errors import LineageError
 
 ENTRY_POINT_GROUP: Final = "lineage_ledger.commands"
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 _OWN: Final[Mapping[str, str]] = {
     "keygen": "keygen:keygen",
@@ -67,6 +69,10 @@ class LineageGroup(click.Group):
             raise
         except OSError as error:
             raise Failure(LineageError(str(error)), as_json=as_json) from error
+        except KeyboardInterrupt:
+            # Not 1, which click would make of it: an audit that was broken off has found nothing.
+            print_error({"error": {"kind": "Interrupted", "message": "interrupted"}} if as_json else "interrupted")
+            ctx.exit(INTERRUPTED)
         except click.UsageError as error:
             if as_json:
                 raise UsageFailure(error.format_message(), error.ctx) from error
@@ -127,7 +133,8 @@ def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
         "lineage trace --data ledger 8f5e2c0d9a1b4c7e8f5e2c0d9a1b4c7e-12-a1b2c3d4",
     )
     + "\n\nEvery option can also be set by a variable (LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_FIND_LIMIT) or in "
-    "the settings file. Exit status: 0, 1 for what failed, 2 for wrong usage and what could not be checked.",
+    "the settings file. Exit status: 0, 1 for what failed, 2 for wrong usage and what could not be checked, 130 after "
+    "Ctrl-C.",
 )
 @click.option(
     "-V", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
