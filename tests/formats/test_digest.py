@@ -209,9 +209,9 @@ def test_a_file_that_is_rewritten_meanwhile_is_refused_also_if_its_time_is_put_b
 
 
 def test_a_name_that_no_file_has_is_refused() -> None:
-    for digest in (digest_path, digest_file, digest_folder):
+    for digest_it in (digest_path, digest_file, digest_folder):
         with pytest.raises(FilesError, match="cannot be read"):
-            digest("a\0b")
+            digest_it("a\0b")
 
 
 def test_a_file_that_grows_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,10 @@ class Forger:
         receipt = self._receipt()
         return self._disturbed(receipt).encode() if self.choice.random() < 0.3 else receipt.encode()
 
+    def receipt(self) -> bytes:
+        """The receipt as it is, with proofs that are right."""
+        return self._receipt().encode()
+
     def nothing(self) -> None:
         """So that some are right."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from lineage_ledger.audit import audit
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats import packed
+from lineage_ledger.formats import admin, packed
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.receipts import verify_receipt
@@ -66,3 +66,23 @@ def test_forged_receipts(first_seed: int, told: tuple[Demo, Receipt, Verifier]) 
         assert len(refusals) in (0, 2), (seed, refusals)
         right += not refusals
     assert 1 <= right <= RECEIPTS // 2
+
+
+def test_a_key_is_retired_once(told: tuple[Demo, Receipt, Verifier]) -> None:
+    """A second retirement, with a later last block, would bring the first one to nothing."""
+    it, good, key = told
+    forger = Forger(it, good, random.Random(0))
+    blocks = [index for index in range(it.first_prediction) if forger.entries[index][0] >> 3 == 9]
+    for index, last_block, refusal in zip(blocks[-2:], (1, 9), ("was retired as of block 1", "at index"), strict=True):
+        forger.entries[index] = admin.build_retirement(
+            it.ledger.signer.name,
+            public_key=it.server.key.public_key,
+            last_block=last_block,
+            time_unix_ns=1,
+            admin_key=it.ledger.admin_key,
+        )
+        forger.indexes.add(index)
+        with pytest.raises(LineageError, match=refusal):
+            verify_receipt(forger.receipt(), key)
+        with pytest.raises(ValueError, match="retire"):
+            receipt.verify_lineage(forger.receipt(), notes.parse_vkey(str(key)))

@@ -26,6 +26,7 @@ MAX_FAN_OUT: Final = 16
 
 LIMITS: Final = (
     "Absence: further runs and attestations, and entries that ended a key, may be on record and not in this file.",
+    "Chain: who sealed the prediction is shown, not that the same key opened the chain of its id; an audit shows that.",
     "Time: who sealed is shown by keys; that a key was in its owner's hands at the time is not.",
     "Truth: that a producer said it is shown, that it is so is not.",
 )
