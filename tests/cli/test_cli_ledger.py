@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -253,6 +254,13 @@ def test_a_receipt_never_overwrites(recorded: RecordedLedger, tmp_path: Path) ->
     unwritable = run("receipt", *recorded.data, recorded.predictions[3], "-o", tmp_path / "no" / "such" / "folder")
     assert unwritable.exit_code == 1
     assert "cannot write" in unwritable.stderr
+
+
+def test_the_command_that_it_says_to_run_works(recorded: RecordedLedger, tmp_path: Path) -> None:
+    file = tmp_path / "the customer's receipt"
+    said = run("receipt", *recorded.data, recorded.predictions[3], "-o", file).stdout.splitlines()[-1]
+    assert said.startswith("lineage verify ")
+    assert run(*shlex.split(said)[1:]).exit_code == 0
 
 
 def test_a_receipt_that_does_not_fit_leaves_no_piece_of_itself(recorded: RecordedLedger, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ class Access:
             if not (self.data / "admin.sock").exists():
                 raise SettingsError(
                     f"no ledger is being served from {self.data}: it has no admin.sock; "
-                    f"start one with `lineage serve --data {self.data}`"
+                    f"start one with `lineage serve --data {shlex.quote(str(self.data))}`"
                 )
             path = str(_socket_path(self.data / "admin.sock")).replace("%", "%25")  # it is read as a URI
             return Endpoint(f"unix:{path}", timeout_s=self.timeout_s)

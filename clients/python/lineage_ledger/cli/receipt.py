@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> 
         Fields([("wrote", f"{path}, {len(content):,} bytes") for path, content in files.items()]),
         (("verified", "bold green"), ("; anybody can check it with:", "")),
     )
-    out.raw(f"lineage verify {file} --key '{access.verifier}'")
+    out.raw(f"lineage verify {shlex.quote(str(file))} --key {shlex.quote(str(access.verifier))}")
 
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
