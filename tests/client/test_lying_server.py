@@ -192,9 +192,17 @@ def test_a_page_that_leads_to_itself_or_back_is_refused(server: Server, operatio
 
 
 def test_a_receipt_under_a_forked_checkpoint_is_refused(server: Server, operations: Operations) -> None:
-    server.run(operations.receipt(5))
-    server.entries[7] = server.entries[8]
-    with pytest.raises(ProofError):
+    """All else is of the history that the client knows."""
+    forked = Server(server.it)
+    forked.entries[7] = forked.entries[8]
+
+    def fork(request: Any, response: Any) -> None:
+        if isinstance(request, proofs_pb2.GetReceiptRequest):
+            response.receipt = forked.run(Operations(operations.verifier).receipt(5))
+
+    assert server.run(operations.receipt(5))
+    server.lie = fork
+    with pytest.raises(ProofError, match="same size"):
         server.run(operations.receipt(5))
 
 
