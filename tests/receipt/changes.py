@@ -11,13 +11,20 @@ from tests.trace.graphs import Demo
 from tests.trace.small_ledger import Leaves
 
 
-def rebuilt(it: Demo, parsed: Receipt, indexes: set[int]) -> bytes:
-    """A receipt over other entries of the same ledger, with proofs that are right for them."""
+def rebuilt(it: Demo, parsed: Receipt, indexes: set[int], opening: int | None = None) -> bytes:
+    """A receipt over other entries of the same ledger, with proofs that are right for them.
+
+    `opening` is the seal without a line 'batch': that of the prediction's chain, if not said otherwise.
+    """
     ledger = it.ledger
     leaves = ledger.hashes()
     seals = {item.seal_index: item.seal for item in ledger.sealed.values() if item.seal_index in indexes}
     batches = {}
+    if opening is None:
+        opening = it.server.first_seal_index
     for seal_index, parsed_seal in sorted(seals.items()):
+        if seal_index == opening:
+            continue
         first = seal_index - parsed_seal.body.count
         places = [index - first for index in sorted(indexes) if first <= index < seal_index]
         proof = (
@@ -39,6 +46,7 @@ def without(name: str) -> Callable[[Demo, Receipt], bytes]:
             "prediction": {prediction},
             "seal": {sealed[prediction].seal_index},
             "registration": {it.server.registered_index},
+            "opening": {it.server.first_seal_index},
             "prediction and seal": {prediction, sealed[prediction].seal_index},
         }[name]
         return rebuilt(it, parsed, set(parsed.entries) - victim)
@@ -54,7 +62,7 @@ def plus(*names: str) -> Callable[[Demo, Receipt], bytes]:
             "another prediction": it.first_prediction + 8,
             "unrelated statement": it.statements["unrelated"],
             "another block": 1,
-            "seal of an empty batch": it.server.first_seal_index,
+            "seal of an empty batch": it.trainer.first_seal_index,
             "later statement": it.trainer.last_seal_index - 1,
             "its seal": it.trainer.last_seal_index,
         }
@@ -73,7 +81,15 @@ def replaced(**changes: Callable[[Receipt], object]) -> Callable[[Demo, Receipt]
     return replace
 
 
+def opened_by_another(it: Demo, parsed: Receipt) -> bytes:
+    """With the opening seal of another chain in place of that of the prediction's."""
+    other = it.trainer.first_seal_index
+    return rebuilt(it, parsed, set(parsed.entries) - {it.server.first_seal_index} | {other}, other)
+
+
 CHANGES: Mapping[str, Callable[[Demo, Receipt], bytes]] = {
+    "no opening seal": without("opening"),
+    "an opening seal of another chain": opened_by_another,
     "no genesis": without("genesis"),
     "no block": without("block"),
     "no prediction": without("prediction"),

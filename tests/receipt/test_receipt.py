@@ -91,7 +91,7 @@ def test_verifies_and_tells_the_lineage(good: bytes, served: tuple[Demo, ServedL
     assert verified.signer_of(it.first_prediction + 7).name == "server"
     assert verified.signer_of(it.statements["train"]).name == "trainer"
     assert verified.block_number == 5
-    assert len(verified.limits) == 4
+    assert len(verified.limits) == 3
 
 
 def test_every_changed_byte_is_refused(good: bytes, served: tuple[Demo, ServedLog]) -> None:

@@ -28,12 +28,13 @@ class Forger:
         self.entries = list(it.ledger.entries)
         self.indexes = set(good.entries)
         self.prediction_id = good.prediction_id
+        self.opening = it.server.first_seal_index
 
     def forged(self) -> bytes:
         """The receipt after one or two changes."""
         changes: list[Callable[[], None]] = [
             self.leave_out, self.put_in, self.replace, self.reseal, self.end_key, self.other_block, self.other_id,
-            self.other_genesis, self.other_registration, self.nothing,
+            self.other_genesis, self.other_registration, self.other_opening, self.nothing,
         ]  # fmt: skip
         for _ in range(self.choice.choice([1, 1, 2])):
             self.choice.choice(changes)()
@@ -50,6 +51,13 @@ class Forger:
     def _pick(self) -> int:
         return self.choice.choice(sorted(self.indexes))
 
+    def other_opening(self) -> None:
+        """Another seal stands without its batch."""
+        self.opening = self.choice.choice([self.it.trainer.first_seal_index, *self.good.batches])
+        self.indexes.add(self.opening)
+        if self.choice.random() < 0.5:
+            self.indexes.discard(self.it.server.first_seal_index)
+
     def leave_out(self) -> None:
         self.indexes.discard(self._pick())
 
@@ -61,7 +69,7 @@ class Forger:
 
     def reseal(self) -> None:
         """Another seal in the place of one, signed by the producer or by somebody else."""
-        index = self.choice.choice(sorted(self.good.batches))
+        index = self.choice.choice(sorted({*self.good.batches, self.opening}))
         parsed = parse_seal(self.it.ledger.entries[index])
         body = entry_pb2.SealBody.FromString(parsed.body_bytes)
         chain = next(each for each in (self.it.server, self.it.trainer) if each.key.public_key == body.public_key)
@@ -144,7 +152,8 @@ class Forger:
     def _receipt(self) -> Receipt:
         leaves = [merkle.leaf_hash(entry) for entry in self.entries]
         indexes = sorted(self.indexes)
-        batches = {index: self._batch(index, leaves) for index in indexes if self.entries[index][0] >> 3 == 2}
+        seals = [index for index in indexes if self.entries[index][0] >> 3 == 2 and index != self.opening]
+        batches = {index: self._batch(index, leaves) for index in seals}
         checkpoint = Checkpoint(ORIGIN, len(leaves), merkle.root_of(len(leaves), Leaves(leaves)))
         return Receipt(
             self.prediction_id,

@@ -122,7 +122,14 @@ class _Receipt:
         ((block_index, block),) = blocks.items()
         wanted = self.of("prediction", "artifact", "run", "deployment", "attestation")
         seals = self.of("seal")
-        _need(self.batches.keys() == seals.keys(), "the batches are not the seals'")
+        openings = seals.keys() - self.batches.keys()
+        _need(self.batches.keys() <= seals.keys() and len(openings) == 1, "the batches are not the seals' but one")
+        (self.opening,) = openings
+        for fault in seal_faults(self.origin, seals[self.opening]):
+            raise NoteError(fault)
+        opener = seals.pop(self.opening).body["public_key"]
+        _need(registered.get(opener, (self.opening,))[0] < self.opening, "opened by a key not registered before")
+        _need(retired.get(opener, (self.opening,))[0] >= self.opening, "opened by a retired key")
         closed: dict[int, int] = {}
         for index, seal in seals.items():
             body, key = seal.body, seal.body["public_key"]
@@ -155,6 +162,10 @@ class _Receipt:
         number = batch_numbers(seal)[index - closed[index] + seal["count"]]
         named = format_prediction_id(seal["chain_id"], number, prediction.fields["input_commitment"])
         _need(named == self.prediction_id, "a prediction of another id")
+        opening = self.entries[self.opening].body
+        _need("batch_sequence" not in opening, "the chain's first seal is another")
+        same = all(opening[name] == seal[name] for name in ("chain_id", "public_key"))
+        _need(same, "the chain was opened by another key, or is another")
         row, bindings = prediction.fields["binding_row"], seal.get("bindings", [])
         _need(row <= len(bindings) and "count" in bindings[row - 1], "a row that the seal does not count")
         deployment_hash = bindings[row - 1]["deployment_hash"]

@@ -26,7 +26,6 @@ MAX_FAN_OUT: Final = 16
 
 LIMITS: Final = (
     "Absence: further runs and attestations, and entries that ended a key, may be on record and not in this file.",
-    "Chain: who sealed the prediction is shown, not that the same key opened the chain of its id; an audit shows that.",
     "Time: who sealed is shown by keys; that a key was in its owner's hands at the time is not.",
     "Truth: that a producer said it is shown, that it is so is not.",
 )
@@ -127,7 +126,7 @@ class _Contents:
         signers = self._signers(genesis)
         sealed = self._sealed()
         self._check_signers(signers, sealed)
-        nodes = self._check_lineage(sealed)
+        nodes = self._check_lineage(signers, sealed)
         block = self._check_block(signers, sealed)
         self._check_kinds()
         return VerifiedReceipt(
@@ -174,9 +173,9 @@ class _Contents:
 
     def _sealed(self) -> dict[int, SealedEntry]:
         """Every entry that producers sealed, with its seal; each batch's proof is checked."""
-        seals = self._by_kind.get("seal", [])
+        seals = [index for index in self._by_kind.get("seal", []) if index in self._receipt.batches]
         if list(self._receipt.batches) != seals:
-            raise ReceiptError("the receipt must have a line 'batch' for each seal in it, and for no other index")
+            raise ReceiptError("the receipt has a line 'batch' for an index at which it has no seal")
         wanted = sorted(i for kind in (*STATEMENT_KINDS, "prediction") for i in self._by_kind.get(kind, ()))
         sealed: dict[int, SealedEntry] = {}
         for seal_index in seals:
@@ -197,6 +196,22 @@ class _Contents:
             raise ReceiptError(f"entry {min(set(wanted) - set(sealed))} has no seal in the receipt")
         return sealed
 
+    def _check_opening(self, signers: Mapping[bytes, Signer], closing: seal.ParsedSeal) -> None:
+        """The key that sealed the prediction opened its chain: the chain's id is a hash over that key."""
+        openings = [index for index in self._by_kind["seal"] if index not in self._receipt.batches]
+        if len(openings) != 1:
+            raise ReceiptError(f"the receipt must hold one seal without a line 'batch', not {len(openings)}")
+        parsed = seal.parse_seal(self._receipt.entries[openings[0]])
+        seal.check_seal(parsed, self._origin)
+        body = parsed.body
+        if body.batch_sequence != 0 or body.chain_id != closing.body.chain_id:
+            raise ReceiptError(f"the seal at index {openings[0]} does not open the prediction's chain")
+        if body.public_key != closing.body.public_key:
+            raise ReceiptError("the prediction was sealed by another key than the one that opened its chain")
+        signer = signers[body.public_key]
+        if signer.registered_index >= openings[0] or 0 < signer.retired_index < openings[0]:
+            raise ReceiptError(f"the chain was opened at index {openings[0]} by a key that might not")
+
     def _check_signers(self, signers: Mapping[bytes, Signer], sealed: Mapping[int, SealedEntry]) -> None:
         """Each batch's key was registered, and not declared compromised, before the batch's first entry."""
         for entry in sealed.values():
@@ -209,7 +224,7 @@ class _Contents:
         if signers.keys() - {entry.seal.body.public_key for entry in sealed.values()}:
             raise ReceiptError("the receipt holds the registration of a key that sealed nothing in it")
 
-    def _check_lineage(self, sealed: Mapping[int, SealedEntry]) -> list[Node]:
+    def _check_lineage(self, signers: Mapping[bytes, Signer], sealed: Mapping[int, SealedEntry]) -> list[Node]:
         """The prediction is the one of the id, and leads to every statement."""
         predictions = self._by_kind.get("prediction", [])
         if len(predictions) != 1:
@@ -221,6 +236,7 @@ class _Contents:
         if not sealed[index].deployment_hash(prediction):
             raise ReceiptError("the prediction's binding row is not in its seal's table")
         body = sealed[index].seal.body
+        self._check_opening(signers, sealed[index].seal)
         started = prediction.start_time_unix_ns
         if not body.earliest_start_time_unix_ns <= started <= body.latest_start_time_unix_ns:
             raise ReceiptError("the prediction started outside of the range of times that its seal gives")

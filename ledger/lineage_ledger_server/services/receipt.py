@@ -48,7 +48,7 @@ def make_receipt(
         check()
         places = sorted(entry.place for entry in sealed if entry.seal_index == seal_index)
         batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, places))
-    indexes = {GENESIS_INDEX, _closing_block(reader, located.seal_index), *seals}
+    indexes = {GENESIS_INDEX, _opening_seal(reader, prediction_id), _closing_block(reader, located.seal_index), *seals}
     indexes.update(entry.index for entry in sealed)
     indexes.update(_producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size))
     receipt = Receipt(
@@ -79,6 +79,14 @@ def _producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int
         if 0 < row.ended_index < size:
             indexes.add(row.ended_index)
     return indexes
+
+
+def _opening_seal(reader: LogReader, prediction_id: PredictionId) -> int:
+    """Index of the seal that opened the prediction's chain."""
+    row = reader.chain(prediction_id.chain_id)
+    if row is None:
+        raise NotFoundError(f"no chain {prediction_id.chain_id.hex()} is logged here")
+    return row.first_seal_index
 
 
 def _closing_block(reader: LogReader, seal_index: int) -> int:

@@ -14,9 +14,10 @@ most 4 MiB and 4,096 entries.
 
 *Entries*: the genesis; the prediction; every statement on the way from it (`lineage_ledger.trace` has the rules); for
 each of these the seal that closes its batch and the registration of the key that signed it, and the entry that retired
-or compromised that key if there is one; the block that closes the prediction's group. Nothing else.
-*Batch*: for each seal among the entries the multiproof of its sealed entries here, by their places in the batch; it
-leads to the seal's `root`. A batch whose entries are all here has no hashes.
+or compromised that key if there is one; the seal that opened the prediction's chain; the block that closes the
+prediction's group. Nothing else.
+*Batch*: for each seal among the entries but the opening one the multiproof of its sealed entries here, by their places
+in the batch; it leads to the seal's `root`. A batch whose entries are all here has no hashes.
 *Tree*: the multiproof of all entries here; it leads to the checkpoint's root.
 
 This module knows the text only. What it proves is checked by `lineage_ledger.receipts`.
