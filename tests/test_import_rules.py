@@ -46,15 +46,7 @@ CLIENT_ROOM_OF_MODULE = {
     "_kernel_checks": "kernel",
     "_kernel_python": "kernel",
 }
-SERVER_ROOM_OF_MODULE = {
-    "verified_rows": "log_reader",
-    "verified_tree": "log_reader",
-    "audit_data": "audit_source",
-    "audit_index": "audit_source",
-    "audit_rows": "audit_source",
-    "settings": "grpc_endpoint",
-    "reader_server": "server",
-}
+SERVER_ROOM_OF_MODULE: dict[str, str] = {}
 # Server: a room may import those before it.
 SERVER_ORDER = (
     "errors",
@@ -62,14 +54,13 @@ SERVER_ORDER = (
     "data_dir",
     "head",
     "store",
-    "log_reader",
+    "reading",
     "sequencer",
     "index",
     "ledger",
     "services",
-    "audit_source",
-    "grpc_endpoint",
-    "server",
+    "audit",
+    "serving",
     "demo",
     "cli",
 )

@@ -15,7 +15,7 @@ from lineage_ledger.errors import CorruptError, SettingsError
 from lineage_ledger.formats import checkpoint, keys, merkle, note, strict
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import HeadRecord
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.genesis import genesis_group
 from lineage_ledger_server.sequencer.sequencer import Position, Sequencer, Status, ignore_status, sign_head

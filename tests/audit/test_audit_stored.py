@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lineage_ledger.audit import Report
-from lineage_ledger_server.audit_data import audit_data_dir
+from lineage_ledger_server.audit.data_dir import audit_data_dir
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.store import rows
 from tests.audit import stored_ledger

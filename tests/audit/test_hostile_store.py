@@ -12,10 +12,10 @@ import lmdb
 import pytest
 
 from lineage_ledger.audit import Report
-from lineage_ledger_server.audit_data import audit_data_dir
+from lineage_ledger_server.audit.data_dir import audit_data_dir
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.head import HeadRecord
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.index_store import EMPTY, IndexStore
 from lineage_ledger_server.store.index_store import TABLES as INDEX_TABLES

@@ -15,9 +15,9 @@ from lineage_ledger.cli import record
 from lineage_ledger.cli import settings as command_settings
 from lineage_ledger.emitter import settings as emitter_settings
 from lineage_ledger.formats import prediction, receipt, seal, strict_rules
-from lineage_ledger_server import grpc_endpoint
 from lineage_ledger_server.cli.serve import serve
 from lineage_ledger_server.services import admin, append, entries, find
+from lineage_ledger_server.serving import endpoint as grpc_endpoint
 from lineage_ledger_server.store import environment
 from tests.docs import guide
 from tests.support.server import RunningServer

@@ -20,8 +20,8 @@ from lineage_ledger.formats import strict
 from lineage_ledger.v1 import admin_pb2
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.ledger import open_ledger
-from lineage_ledger_server.server import LedgerServer
-from lineage_ledger_server.settings import ServerSettings
+from lineage_ledger_server.serving.ledger_server import LedgerServer
+from lineage_ledger_server.serving.settings import ServerSettings
 from tests.support.rpc import admin_stub, registered
 from tests.support.server import RunningServer
 

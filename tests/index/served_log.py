@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.index.indexer import Indexer
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.log_store import LogStore
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lineage_ledger.v1 import (
     proofs_pb2_grpc,
 )
 from lineage_ledger_server.services.access import AccessPolicy, Role, is_loopback, read_policy
-from lineage_ledger_server.settings import ServerSettings
+from lineage_ledger_server.serving.settings import ServerSettings
 from tests.support.rpc import reason_of
 from tests.support.server import RunningServer
 

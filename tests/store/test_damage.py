@@ -14,7 +14,7 @@ from lineage_ledger.errors import CorruptError
 from lineage_ledger.formats import packed
 from lineage_ledger_server.errors import CorruptValueError, ServerError
 from lineage_ledger_server.head import Head
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.log_store import TABLES, LogStore
 from lineage_ledger_server.store.rows import number_key, tile_key
 from tests.store.log_builder import LogBuilder

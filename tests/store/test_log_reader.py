@@ -19,7 +19,7 @@ from lineage_ledger_server.errors import (
     PredictionLostError,
 )
 from lineage_ledger_server.head import Head, HeadRecord
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.log_store import LogStore
 from tests.store.log_builder import BLOCK_INTERVAL_NS, FIRST_BLOCK_TIME_NS, LogBuilder, naive_root
 

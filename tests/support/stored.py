@@ -9,7 +9,7 @@ from pathlib import Path
 from lineage_ledger.formats import packed, seal
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import HeadRecord
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.log_store import LogStore
 
 

@@ -72,7 +72,7 @@ def audit(
     from lineage_ledger.audit import Report
     from lineage_ledger.cli.types import parse_verifier_key
     from lineage_ledger.errors import LineageError
-    from lineage_ledger_server.audit_data import audit_data_dir
+    from lineage_ledger_server.audit.data_dir import audit_data_dir
     from lineage_ledger_server.data_dir import DataDir
 
     try:

@@ -11,8 +11,8 @@ import click
 from lineage_ledger_server.logs import configure_logs
 
 if TYPE_CHECKING:
-    from lineage_ledger_server.reader_server import ReaderServer
-    from lineage_ledger_server.server import LedgerServer
+    from lineage_ledger_server.serving.ledger_server import LedgerServer
+    from lineage_ledger_server.serving.reader_server import ReaderServer
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -87,9 +87,9 @@ def serve(
     Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
     what it took. Readers (--reader) are processes of their own on the same files; appending never waits for them.
     """
-    from lineage_ledger_server.reader_server import ReaderServer
-    from lineage_ledger_server.server import LedgerServer
-    from lineage_ledger_server.settings import ServerSettings
+    from lineage_ledger_server.serving.ledger_server import LedgerServer
+    from lineage_ledger_server.serving.reader_server import ReaderServer
+    from lineage_ledger_server.serving.settings import ServerSettings
 
     configure_logs(log_format)
     # Before there are threads, which inherit it: a signal that one of them got would not wake this one.

@@ -25,7 +25,7 @@ from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 BUNDLE: Final = 256
 # What one commit may hold: enough that its sync is nothing beside it, little enough that memory stays small.

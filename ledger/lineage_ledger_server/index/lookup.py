@@ -19,7 +19,7 @@ from lineage_ledger_server.index.rows import Tally
 from lineage_ledger_server.store.index_store import PREFIX_BYTES, IndexStore, Position, Posting, PostingRow
 
 if TYPE_CHECKING:
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 PAGE = 256
 MAX_KEPT_BYTES = 8 << 20

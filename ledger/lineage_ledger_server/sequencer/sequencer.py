@@ -22,7 +22,7 @@ from lineage_ledger.formats import checkpoint, note
 from lineage_ledger.v1 import append_pb2
 from lineage_ledger_server.errors import DiskFullError, NotWritableError, ServerError
 from lineage_ledger_server.head import Head, HeadRecord
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.check import CheckedBatch
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.group import Group

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from lineage_ledger.errors import CorruptError
 from lineage_ledger.formats import seal
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer import chains, producers
 from lineage_ledger_server.sequencer.chains import Chain
 from lineage_ledger_server.sequencer.producers import Producer

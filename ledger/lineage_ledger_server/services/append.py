@@ -20,7 +20,7 @@ from lineage_ledger.formats import seal
 from lineage_ledger.v1 import append_pb2, append_pb2_grpc
 from lineage_ledger_server.errors import LimitError, NotFoundError, NotWritableError, RefusedError, ServerError
 from lineage_ledger_server.ledger import Ledger
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.check import CheckedBatch, check_batch
 from lineage_ledger_server.sequencer.genesis import FORMAT_VERSION
 from lineage_ledger_server.sequencer.sequencer import Sequencer

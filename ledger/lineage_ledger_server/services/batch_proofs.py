@@ -12,7 +12,7 @@ from lineage_ledger.formats.merkle import HASH_SIZE
 if TYPE_CHECKING:
     from lineage_ledger.formats.seal import ParsedSeal
     from lineage_ledger.trace import SealedEntry
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 BUNDLE: Final = 256
 

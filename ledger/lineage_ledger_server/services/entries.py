@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lineage_ledger_server.index.lookup import Lookup
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 MAX_PAGE_SIZE = 1_000

@@ -14,7 +14,7 @@ from lineage_ledger_server.store.index_store import Posting
 
 if TYPE_CHECKING:
     from lineage_ledger_server.index.lookup import Lookup
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 MAX_SCANNED = 65_536
 """Entries and batches looked at for one page; then it is given out as it is, with a token to go on."""

@@ -15,7 +15,7 @@ from lineage_ledger_server.services.receipt import make_receipt
 
 if TYPE_CHECKING:
     from lineage_ledger_server.index.lookup import Lookup
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 
 class ProofService(proofs_pb2_grpc.ProofServiceServicer):

@@ -17,7 +17,7 @@ from lineage_ledger_server.services.batch_proofs import BatchProofs
 if TYPE_CHECKING:
     from lineage_ledger.formats.prediction import PredictionId
     from lineage_ledger_server.index.lookup import Lookup
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 INDEX_WAIT_S = 2.0
 GENESIS_INDEX = 0

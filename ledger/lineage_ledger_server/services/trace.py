@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lineage_ledger_server.index.lookup import Lookup
-    from lineage_ledger_server.log_reader import LogReader
+    from lineage_ledger_server.reading.log_reader import LogReader
 
 MAX_PAGE_SIZE = 1_000
 MAX_PAGE_BYTES = 2 * 1024 * 1024

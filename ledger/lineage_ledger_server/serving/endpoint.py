@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, proofs_pb2, proofs_pb2_grpc, trace_pb2, trace_pb2_grpc
 from lineage_ledger_server.index.lookup import Lookup
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.services import access
 from lineage_ledger_server.services.entries import EntryService
 from lineage_ledger_server.services.proofs import ProofService

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lineage_ledger.audit import Finding, Report
 from lineage_ledger.errors import LineageError
-from lineage_ledger_server.audit_rows import foreign_tables
+from lineage_ledger_server.audit.rows import foreign_tables
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.index.indexer import Indexer
-from lineage_ledger_server.log_reader import LogReader
+from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.index_store import POSITION_KEY, TABLES
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.raw_tables import RawEnvironment, RawTables

@@ -13,9 +13,9 @@ from lineage_ledger.formats import strict
 from lineage_ledger.formats.seal import ParsedSeal
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import CorruptValueError, IndexOutOfRangeError
+from lineage_ledger_server.reading.verified_tree import VerifiedTree
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
 from lineage_ledger_server.store.rows import BatchRow, ChainRow, ProducerRow
-from lineage_ledger_server.verified_tree import VerifiedTree
 
 
 def last_batch(snapshot: LogSnapshot, chain: ChainRow, size: int, number: int | None = None) -> BatchRow | None:

@@ -15,7 +15,13 @@ import structlog
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.v1 import admin_pb2, admin_pb2_grpc, append_pb2, append_pb2_grpc
 from lineage_ledger_server.data_dir import DataDir
-from lineage_ledger_server.grpc_endpoint import (
+from lineage_ledger_server.index.indexer import Indexer
+from lineage_ledger_server.ledger import Ledger, open_ledger
+from lineage_ledger_server.sequencer.sequencer import Status
+from lineage_ledger_server.services import access
+from lineage_ledger_server.services.admin import AdminService, Parts
+from lineage_ledger_server.services.append import AppendService
+from lineage_ledger_server.serving.endpoint import (
     READ_SERVICES,
     RESERVED_WORKERS,
     Health,
@@ -23,13 +29,7 @@ from lineage_ledger_server.grpc_endpoint import (
     bind,
     make_server,
 )
-from lineage_ledger_server.index.indexer import Indexer
-from lineage_ledger_server.ledger import Ledger, open_ledger
-from lineage_ledger_server.sequencer.sequencer import Status
-from lineage_ledger_server.services import access
-from lineage_ledger_server.services.admin import AdminService, Parts
-from lineage_ledger_server.services.append import AppendService
-from lineage_ledger_server.settings import ServerSettings
+from lineage_ledger_server.serving.settings import ServerSettings
 
 _log = structlog.get_logger(__name__)
 

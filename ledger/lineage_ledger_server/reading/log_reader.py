@@ -22,9 +22,7 @@ from lineage_ledger_server.errors import (
     PredictionLostError,
 )
 from lineage_ledger_server.head import Head, HeadRecord
-from lineage_ledger_server.store.log_store import LogStore
-from lineage_ledger_server.store.rows import WIDTH, BatchRow, ChainRow, ProducerRow
-from lineage_ledger_server.verified_rows import (
+from lineage_ledger_server.reading.verified_rows import (
     checked_producer,
     damaged,
     last_batch,
@@ -32,7 +30,9 @@ from lineage_ledger_server.verified_rows import (
     parse_seal,
     seal_of_row,
 )
-from lineage_ledger_server.verified_tree import TileCache, VerifiedTree
+from lineage_ledger_server.reading.verified_tree import TileCache, VerifiedTree
+from lineage_ledger_server.store.log_store import LogStore
+from lineage_ledger_server.store.rows import WIDTH, BatchRow, ChainRow, ProducerRow
 
 _FIRST_LEDGER_KIND = 8
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lineage_ledger.audit import BatchFacts, Finding, LedgerFacts, Report
 from lineage_ledger.formats.tiles import tile_width
-from lineage_ledger_server.audit_source import DataDirSource
+from lineage_ledger_server.audit.source import DataDirSource
 from lineage_ledger_server.errors import CorruptValueError
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.log_store import FORMAT, FORMAT_KEY, TABLES

@@ -6,7 +6,10 @@ from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.data_dir import DataDir
-from lineage_ledger_server.grpc_endpoint import (
+from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.index.lookup import Lookup
+from lineage_ledger_server.reading.log_reader import LogReader
+from lineage_ledger_server.serving.endpoint import (
     READ_SERVICES,
     RESERVED_WORKERS,
     Health,
@@ -14,10 +17,7 @@ from lineage_ledger_server.grpc_endpoint import (
     bind,
     make_server,
 )
-from lineage_ledger_server.head import HeadRecord
-from lineage_ledger_server.index.lookup import Lookup
-from lineage_ledger_server.log_reader import LogReader
-from lineage_ledger_server.settings import ServerSettings
+from lineage_ledger_server.serving.settings import ServerSettings
 from lineage_ledger_server.store.index_store import IndexStore
 from lineage_ledger_server.store.log_store import LogStore
 

@@ -8,9 +8,9 @@ from functools import partial
 from lineage_ledger.audit import Report, audit
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats.note import Verifier
-from lineage_ledger_server.audit_index import check_index
-from lineage_ledger_server.audit_rows import RowCheck
-from lineage_ledger_server.audit_source import DataDirSource, read_head_record
+from lineage_ledger_server.audit.indexes import check_index
+from lineage_ledger_server.audit.rows import RowCheck
+from lineage_ledger_server.audit.source import DataDirSource, read_head_record
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.store.log_store import TABLES
 from lineage_ledger_server.store.raw_tables import RawEnvironment

@@ -1,0 +1,1 @@
+"""Processes that serve: the one that writes, and those that only read."""
