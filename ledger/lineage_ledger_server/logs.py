@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+from typing import TextIO, cast
 
 import structlog
+
+
+class _Unfailing(io.TextIOBase):
+    """A stream whose failures are passed over: a log on a full disk must not stop the ledger, least of all then."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure_logs(log_format: str) -> None:
@@ -23,6 +42,6 @@ def configure_logs(log_format: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )

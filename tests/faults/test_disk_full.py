@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -79,8 +80,11 @@ def test_a_full_disk_makes_the_ledger_read_only_until_space_returns(small_disk):
         assert _append(append_pb2_grpc.AppendServiceStub(channel), refused_batch).acknowledgement.duplicate
 
 
-def test_an_idle_ledger_says_so_by_itself_when_space_returns(small_disk):
-    with RunningServer(small_disk / "l") as server, grpc.insecure_channel(server.address) as channel:
+@pytest.mark.parametrize("log", ["beside it", "/dev/full"])
+def test_an_idle_ledger_says_so_by_itself_when_space_returns(small_disk, log):
+    """Also with a log that cannot be written, as it is when it lies on the same disk."""
+    log_file = Path(log) if log.startswith("/") else None
+    with RunningServer(small_disk / "l", log_file=log_file) as server, grpc.insecure_channel(server.address) as channel:
         stub = append_pb2_grpc.AppendServiceStub(channel)
         producer = registered(server)
         _append(stub, producer.batch())
@@ -97,3 +101,4 @@ def test_an_idle_ledger_says_so_by_itself_when_space_returns(small_disk):
         while not admin_stub(server).GetStatistics(admin_pb2.GetStatisticsRequest(), timeout=5).writable:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        assert server.stop() == 0

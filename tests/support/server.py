@@ -19,12 +19,22 @@ _READY_S = 20.0
 
 
 class RunningServer:
-    """Serves the ledger in `data` from construction on; `kill` is SIGKILL, `stop` SIGTERM. Log goes to `data`.log."""
+    """Serves the ledger in `data` from construction on; `kill` is SIGKILL, `stop` SIGTERM.
 
-    def __init__(self, data: Path, *options: str, listen: str = "127.0.0.1:0", prefix: Sequence[str] = ()) -> None:
+    Its log goes to `log_file`, `data`.log if that is not given.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        listen: str = "127.0.0.1:0",
+        prefix: Sequence[str] = (),
+        log_file: Path | None = None,
+    ) -> None:
         self.data = data
         started = time.monotonic()
-        with data.with_suffix(".log").open("ab") as log:
+        with (log_file or data.with_suffix(".log")).open("ab") as log:
             self.process = watched(
                 subprocess.Popen(
                     [*prefix, *_COMMAND, "--data", str(data), "--listen", listen, *options],
@@ -50,7 +60,8 @@ class RunningServer:
             if found:
                 return found[2], found[1]
         self.close()
-        raise RuntimeError(f"the server did not start: {text}{self.data.with_suffix('.log').read_text()[-2_000:]}")
+        log = self.data.with_suffix(".log")
+        raise RuntimeError(f"the server did not start: {text}{log.read_text()[-2_000:] if log.exists() else ''}")
 
     @property
     def origin(self) -> str:

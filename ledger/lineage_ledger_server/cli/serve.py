@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,5 +118,6 @@ def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str) -> None
     click.echo(f"verifier key: {server.verifier}")
     click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
     signal.sigwait(_STOP_SIGNALS)
-    click.echo("stopping", err=True)
+    with contextlib.suppress(OSError):  # a log that cannot be written must not keep it from stopping
+        click.echo("stopping", err=True)
     server.stop()
