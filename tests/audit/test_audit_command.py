@@ -103,6 +103,7 @@ def test_the_key_of_another_ledger_is_a_finding(ledger: StoredLedger, tmp_path: 
     result = CliRunner().invoke(audit, ["--data", str(ledger.data_dir.root), "--key", str(other.verifier)])
     assert result.exit_code == 1
     assert "ledger_key" in result.output
+    assert "was it the key of another ledger?" in result.output
 
 
 def test_a_ledger_that_is_being_written_passes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ import click
 
 from lineage_ledger.cli.options import output_option
 from lineage_ledger.cli.output import Fields, Output, View
+from lineage_ledger.errors import LineageError
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger_server.data_dir import DataDir
 
 if TYPE_CHECKING:
     from lineage_ledger.audit import Report
@@ -71,9 +75,7 @@ def audit(
     """
     from lineage_ledger.audit import Report
     from lineage_ledger.cli.types import parse_verifier_key
-    from lineage_ledger.errors import LineageError
     from lineage_ledger_server.audit.data_dir import audit_data_dir
-    from lineage_ledger_server.data_dir import DataDir
 
     try:
         verifier = parse_verifier_key(verifier_key)
@@ -83,8 +85,21 @@ def audit(
     else:
         with out.counting() as progress:
             report = audit_data_dir(DataDir(data, head), verifier, known, progress, with_index=not no_index)
+        if report.findings:
+            _ask_about_the_key(DataDir(data), verifier, report)
     out.show(report.document(), *_views(report))
     context.exit(report.exit_status)
+
+
+def _ask_about_the_key(data_dir: DataDir, verifier: Verifier, report: Report) -> None:
+    """With the key of another ledger nothing checks; say so before somebody believes the findings."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, LineageError):
+        said = Verifier.parse(data_dir.verifier_key.read_text().strip())
+        if said != verifier:
+            report.not_checked.append(
+                f"whether this is the right key: {verifier} was given, and the folder says that its ledger's is {said}; "
+                "was it the key of another ledger?"
+            )
 
 
 def _views(report: Report) -> Iterator[View]:
