@@ -97,7 +97,7 @@ def _ask_about_the_key(data_dir: DataDir, verifier: Verifier, report: Report) ->
         said = Verifier.parse(data_dir.verifier_key.read_text().strip())
         if said != verifier:
             report.not_checked.append(
-                f"whether this is the right key: {verifier} was given, and the folder says that its ledger's is {said}; "
+                f"whether this is the right key: {verifier} was given, the folder says that its ledger has {said}; "
                 "was it the key of another ledger?"
             )
 
