@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from typing import TextIO, cast
 
 import structlog
 
+_STANDARD_ERROR = 2
+
 
 class _Unfailing(io.TextIOBase):
-    """A stream whose failures are passed over: a log on a full disk must not stop the ledger, least of all then."""
+    """Standard error without a buffer, whose failures are passed over.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    A log on a full disk must not stop the ledger, least of all then; and what a buffer could not write would make the
+    process end with a failure.
+    """
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
+        with contextlib.suppress(OSError):
+            os.write(_STANDARD_ERROR, text.encode(errors="backslashreplace"))
         return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
 
 
 def configure_logs(log_format: str) -> None:
@@ -42,6 +42,6 @@ def configure_logs(log_format: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing())),
         cache_logger_on_first_use=True,
     )

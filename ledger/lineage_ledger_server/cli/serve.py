@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import structlog
 
 from lineage_ledger_server.logs import configure_logs
 
@@ -118,6 +118,5 @@ def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str) -> None
     click.echo(f"verifier key: {server.verifier}")
     click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
     signal.sigwait(_STOP_SIGNALS)
-    with contextlib.suppress(OSError):  # a log that cannot be written must not keep it from stopping
-        click.echo("stopping", err=True)
+    structlog.get_logger(__name__).info("stopping")
     server.stop()
