@@ -21,7 +21,9 @@ BUILT = shutil.ignore_patterns(
 
 def clean_environ(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's variables, without those that lead Python to packages elsewhere."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | dict(changes or {})
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LINEAGE_"))} | dict(
+        changes or {}
+    )
 
 
 def has_compiler() -> bool:
