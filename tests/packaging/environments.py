@@ -20,7 +20,7 @@ BUILT = shutil.ignore_patterns(
 
 
 def clean_environ(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's variables, without those that lead Python to packages elsewhere."""
+    """This process's variables, without those that lead Python to packages elsewhere, or say how ours are built."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LINEAGE_"))} | dict(
         changes or {}
     )
