@@ -18,6 +18,7 @@ from lineage_ledger.cli.options import examples
 from lineage_ledger.cli.output import Failure, UsageFailure, print_error
 from lineage_ledger.cli.types import FILE
 from lineage_ledger.errors import LineageError
+from lineage_ledger.settings_file import read_settings_file
 
 ENTRY_POINT_GROUP: Final = "lineage_ledger.commands"
 INTERRUPTED: Final = 130
@@ -150,7 +151,7 @@ def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
 def lineage(context: click.Context, config: Path | None) -> None:
     """Put every prediction on record, and prove later what it came from."""
     path = config or (settings.DEFAULT_FILE if settings.DEFAULT_FILE.is_file() else None)
-    values = settings.read(path) if path is not None else {}
+    values = read_settings_file(path) if path is not None else {}
     name = context.invoked_subcommand
     if name is not None and isinstance(context.command, click.Group):
         # Only what is called is loaded; of the others' settings no more than their form is looked at.

@@ -14,7 +14,6 @@ An option on the command line comes first, then its environment variable, then t
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,6 @@ import click
 from lineage_ledger.errors import SettingsError
 
 DEFAULT_FILE: Final = Path("lineage.toml")
-MAX_FILE_BYTES: Final = 1 << 20
 
 SHARED: Final = frozenset(
     {
@@ -41,22 +39,6 @@ SHARED: Final = frozenset(
     }
 )
 """Settings that mean the same for every command of the client; those of an emitter have the same names."""
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file. Raises `SettingsError`, which shows nothing of its content: it may hold a token."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise SettingsError(f"{path}: a settings file has at most {MAX_FILE_BYTES:,} bytes")
-        return tomllib.loads(content.decode())
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a settings file: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
 
 
 def from_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from lineage_ledger.emitter.policy import Policy
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.rpc.endpoint import Endpoint
+from lineage_ledger.settings_file import read_settings_file
 
 if TYPE_CHECKING:
     from lineage_ledger.emitter.emitter import Emitter
@@ -37,7 +37,6 @@ _DEFAULT_FILE: Final = "lineage.toml"
 _POLICY: Final[Mapping[str, Any]] = {
     item.name: item.default for item in dataclasses.fields(Policy) if item.name != "backoff"
 }
-_MAX_FILE_BYTES: Final = 1024 * 1024
 _TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -110,7 +109,7 @@ def text_setting(name: str, environment: Mapping[str, str] | None = None) -> str
     if variable := variables.get(_PREFIX + name.upper()):
         return variable
     path = _file(variables)
-    values = _parse_file(path) if path is not None else {}
+    values = read_settings_file(path) if path is not None else {}
     return _text(name, values[name], str(path)) if name in values else None
 
 
@@ -121,26 +120,13 @@ def _file(variables: Mapping[str, str]) -> Path | None:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    values = _parse_file(path)
+    values = read_settings_file(path)
     known = (*_REQUIRED, *_OPTIONAL, *_POLICY)
     values = {name: value for name, value in values.items() if name not in _OTHERS and not isinstance(value, dict)}
     for name in values:
         if name not in known:
             raise SettingsError(f"{path}: there is no setting {name!r}; there are {', '.join(known)}")
     return values
-
-
-def _parse_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-        if len(content) > _MAX_FILE_BYTES:
-            raise SettingsError(f"{path} has more than {_MAX_FILE_BYTES:,} bytes; is it a settings file?")
-        return tomllib.loads(content.decode())
-    except OSError as error:
-        raise SettingsError(f"cannot read settings from {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
 
 
 def _verifier_key(text: str) -> str:
