@@ -34,6 +34,9 @@ setup(
         "lmdb>=3,<4",
         "protobuf>=5.26.1,<8",
         "pynacl>=1.5,<2",
+        "starlette>=0.37,<2",
         "structlog>=24.1,<27",
+        "urllib3>=2.2,<3",
+        "uvicorn>=0.29,<1",
     ],
 )

@@ -14,15 +14,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlineage_ledger/v1/admin.proto\x12\x11lineage_ledger.v1\"(\n\x17RegisterProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"=\n\x18RegisterProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"&\n\x15RetireProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\";\n\x16RetireProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"*\n\x19\x43ompromiseProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"?\n\x1a\x43ompromiseProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\xbf\x01\n\x08Producer\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .lineage_ledger.v1.ProducerState\x12\x18\n\x10registered_index\x18\x04 \x01(\x04\x12\x13\n\x0b\x65nded_index\x18\x05 \x01(\x04\x12\x12\n\nlast_block\x18\x06 \x01(\x04\x12\x1d\n\x15suspect_since_unix_ns\x18\x07 \x01(\x06\"=\n\x14ListProducersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x15ListProducersResponse\x12.\n\tproducers\x18\x01 \x03(\x0b\x32\x1b.lineage_ledger.v1.Producer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetStatisticsRequest\"\x8b\x03\n\x15GetStatisticsResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_number\x18\x03 \x01(\x04\x12\x1a\n\x12\x62lock_time_unix_ns\x18\x04 \x01(\x06\x12\x11\n\tproducers\x18\x05 \x01(\x04\x12\x0e\n\x06\x63hains\x18\x06 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x07 \x01(\x04\x12\x13\n\x0bpredictions\x18\x08 \x01(\x04\x12\x0c\n\x04lost\x18\t \x01(\x04\x12\x14\n\x0cindexed_size\x18\n \x01(\x04\x12\x11\n\tlog_bytes\x18\x0b \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x0c \x01(\x04\x12\x15\n\rlog_map_bytes\x18\r \x01(\x04\x12\x16\n\x0e\x61ppend_streams\x18\x0e \x01(\r\x12\x1a\n\x12max_append_streams\x18\x0f \x01(\r\x12\x10\n\x08writable\x18\x10 \x01(\x08\x12\x1b\n\x13not_writable_reason\x18\x11 \x01(\t\x12\x0e\n\x06kernel\x18\x12 \x01(\t*\x86\x01\n\rProducerState\x12\x1e\n\x1aPRODUCER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15PRODUCER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16PRODUCER_STATE_RETIRED\x10\x02\x12\x1e\n\x1aPRODUCER_STATE_COMPROMISED\x10\x03\x32\x9d\x04\n\x0c\x41\x64minService\x12k\n\x10RegisterProducer\x12*.lineage_ledger.v1.RegisterProducerRequest\x1a+.lineage_ledger.v1.RegisterProducerResponse\x12\x65\n\x0eRetireProducer\x12(.lineage_ledger.v1.RetireProducerRequest\x1a).lineage_ledger.v1.RetireProducerResponse\x12q\n\x12\x43ompromiseProducer\x12,.lineage_ledger.v1.CompromiseProducerRequest\x1a-.lineage_ledger.v1.CompromiseProducerResponse\x12\x62\n\rListProducers\x12\'.lineage_ledger.v1.ListProducersRequest\x1a(.lineage_ledger.v1.ListProducersResponse\x12\x62\n\rGetStatistics\x12\'.lineage_ledger.v1.GetStatisticsRequest\x1a(.lineage_ledger.v1.GetStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlineage_ledger/v1/admin.proto\x12\x11lineage_ledger.v1\"(\n\x17RegisterProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"=\n\x18RegisterProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"&\n\x15RetireProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\";\n\x16RetireProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"*\n\x19\x43ompromiseProducerRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"?\n\x1a\x43ompromiseProducerResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\'\n\x16\x43hangeLedgerKeyRequest\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"<\n\x17\x43hangeLedgerKeyResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\xbf\x01\n\x08Producer\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .lineage_ledger.v1.ProducerState\x12\x18\n\x10registered_index\x18\x04 \x01(\x04\x12\x13\n\x0b\x65nded_index\x18\x05 \x01(\x04\x12\x12\n\nlast_block\x18\x06 \x01(\x04\x12\x1d\n\x15suspect_since_unix_ns\x18\x07 \x01(\x06\"=\n\x14ListProducersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x15ListProducersResponse\x12.\n\tproducers\x18\x01 \x03(\x0b\x32\x1b.lineage_ledger.v1.Producer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetStatisticsRequest\"\xee\x03\n\x15GetStatisticsResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_number\x18\x03 \x01(\x04\x12\x1a\n\x12\x62lock_time_unix_ns\x18\x04 \x01(\x06\x12\x11\n\tproducers\x18\x05 \x01(\x04\x12\x0e\n\x06\x63hains\x18\x06 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x07 \x01(\x04\x12\x13\n\x0bpredictions\x18\x08 \x01(\x04\x12\x0c\n\x04lost\x18\t \x01(\x04\x12\x14\n\x0cindexed_size\x18\n \x01(\x04\x12\x11\n\tlog_bytes\x18\x0b \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x0c \x01(\x04\x12\x15\n\rlog_map_bytes\x18\r \x01(\x04\x12\x16\n\x0e\x61ppend_streams\x18\x0e \x01(\r\x12\x1a\n\x12max_append_streams\x18\x0f \x01(\r\x12\x10\n\x08writable\x18\x10 \x01(\x08\x12\x1b\n\x13not_writable_reason\x18\x11 \x01(\t\x12\x0e\n\x06kernel\x18\x12 \x01(\t\x12\x16\n\x0ewitnessed_size\x18\x13 \x01(\x04\x12\x1a\n\x12witnesses_required\x18\x14 \x01(\x08\x12-\n\twitnesses\x18\x15 \x03(\x0b\x32\x1a.lineage_ledger.v1.Witness\"J\n\x07Witness\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x14\n\x0ctime_unix_ns\x18\x03 \x01(\x06\x12\r\n\x05\x65rror\x18\x04 \x01(\t*\x86\x01\n\rProducerState\x12\x1e\n\x1aPRODUCER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15PRODUCER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16PRODUCER_STATE_RETIRED\x10\x02\x12\x1e\n\x1aPRODUCER_STATE_COMPROMISED\x10\x03\x32\x87\x05\n\x0c\x41\x64minService\x12k\n\x10RegisterProducer\x12*.lineage_ledger.v1.RegisterProducerRequest\x1a+.lineage_ledger.v1.RegisterProducerResponse\x12\x65\n\x0eRetireProducer\x12(.lineage_ledger.v1.RetireProducerRequest\x1a).lineage_ledger.v1.RetireProducerResponse\x12q\n\x12\x43ompromiseProducer\x12,.lineage_ledger.v1.CompromiseProducerRequest\x1a-.lineage_ledger.v1.CompromiseProducerResponse\x12\x62\n\rListProducers\x12\'.lineage_ledger.v1.ListProducersRequest\x1a(.lineage_ledger.v1.ListProducersResponse\x12h\n\x0f\x43hangeLedgerKey\x12).lineage_ledger.v1.ChangeLedgerKeyRequest\x1a*.lineage_ledger.v1.ChangeLedgerKeyResponse\x12\x62\n\rGetStatistics\x12\'.lineage_ledger.v1.GetStatisticsRequest\x1a(.lineage_ledger.v1.GetStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineage_ledger.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRODUCERSTATE']._serialized_start=1145
-  _globals['_PRODUCERSTATE']._serialized_end=1279
+  _globals['_PRODUCERSTATE']._serialized_start=1423
+  _globals['_PRODUCERSTATE']._serialized_end=1557
   _globals['_REGISTERPRODUCERREQUEST']._serialized_start=52
   _globals['_REGISTERPRODUCERREQUEST']._serialized_end=92
   _globals['_REGISTERPRODUCERRESPONSE']._serialized_start=94
@@ -35,16 +35,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPROMISEPRODUCERREQUEST']._serialized_end=300
   _globals['_COMPROMISEPRODUCERRESPONSE']._serialized_start=302
   _globals['_COMPROMISEPRODUCERRESPONSE']._serialized_end=365
-  _globals['_PRODUCER']._serialized_start=368
-  _globals['_PRODUCER']._serialized_end=559
-  _globals['_LISTPRODUCERSREQUEST']._serialized_start=561
-  _globals['_LISTPRODUCERSREQUEST']._serialized_end=622
-  _globals['_LISTPRODUCERSRESPONSE']._serialized_start=624
-  _globals['_LISTPRODUCERSRESPONSE']._serialized_end=720
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=722
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=744
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=747
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1142
-  _globals['_ADMINSERVICE']._serialized_start=1282
-  _globals['_ADMINSERVICE']._serialized_end=1823
+  _globals['_CHANGELEDGERKEYREQUEST']._serialized_start=367
+  _globals['_CHANGELEDGERKEYREQUEST']._serialized_end=406
+  _globals['_CHANGELEDGERKEYRESPONSE']._serialized_start=408
+  _globals['_CHANGELEDGERKEYRESPONSE']._serialized_end=468
+  _globals['_PRODUCER']._serialized_start=471
+  _globals['_PRODUCER']._serialized_end=662
+  _globals['_LISTPRODUCERSREQUEST']._serialized_start=664
+  _globals['_LISTPRODUCERSREQUEST']._serialized_end=725
+  _globals['_LISTPRODUCERSRESPONSE']._serialized_start=727
+  _globals['_LISTPRODUCERSRESPONSE']._serialized_end=823
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=825
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=847
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=850
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1344
+  _globals['_WITNESS']._serialized_start=1346
+  _globals['_WITNESS']._serialized_end=1420
+  _globals['_ADMINSERVICE']._serialized_start=1560
+  _globals['_ADMINSERVICE']._serialized_end=2207
 # @@protoc_insertion_point(module_scope)

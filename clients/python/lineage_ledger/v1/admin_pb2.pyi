@@ -59,6 +59,20 @@ class CompromiseProducerResponse(_message.Message):
     checkpoint: bytes
     def __init__(self, index: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
 
+class ChangeLedgerKeyRequest(_message.Message):
+    __slots__ = ("entry",)
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    entry: bytes
+    def __init__(self, entry: _Optional[bytes] = ...) -> None: ...
+
+class ChangeLedgerKeyResponse(_message.Message):
+    __slots__ = ("index", "checkpoint")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    checkpoint: bytes
+    def __init__(self, index: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
+
 class Producer(_message.Message):
     __slots__ = ("public_key", "name", "state", "registered_index", "ended_index", "last_block", "suspect_since_unix_ns")
     PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -98,7 +112,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatisticsResponse(_message.Message):
-    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel")
+    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +131,9 @@ class GetStatisticsResponse(_message.Message):
     WRITABLE_FIELD_NUMBER: _ClassVar[int]
     NOT_WRITABLE_REASON_FIELD_NUMBER: _ClassVar[int]
     KERNEL_FIELD_NUMBER: _ClassVar[int]
+    WITNESSED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    WITNESSES_REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    WITNESSES_FIELD_NUMBER: _ClassVar[int]
     origin: str
     tree_size: int
     block_number: int
@@ -135,4 +152,19 @@ class GetStatisticsResponse(_message.Message):
     writable: bool
     not_writable_reason: str
     kernel: str
-    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ...) -> None: ...
+    witnessed_size: int
+    witnesses_required: bool
+    witnesses: _containers.RepeatedCompositeFieldContainer[Witness]
+    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ...) -> None: ...
+
+class Witness(_message.Message):
+    __slots__ = ("name", "size", "time_unix_ns", "error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    time_unix_ns: int
+    error: str
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., time_unix_ns: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...

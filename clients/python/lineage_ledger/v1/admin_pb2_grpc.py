@@ -60,6 +60,11 @@ class AdminServiceStub(object):
                 request_serializer=lineage__ledger_dot_v1_dot_admin__pb2.ListProducersRequest.SerializeToString,
                 response_deserializer=lineage__ledger_dot_v1_dot_admin__pb2.ListProducersResponse.FromString,
                 _registered_method=True)
+        self.ChangeLedgerKey = channel.unary_unary(
+                '/lineage_ledger.v1.AdminService/ChangeLedgerKey',
+                request_serializer=lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyRequest.SerializeToString,
+                response_deserializer=lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyResponse.FromString,
+                _registered_method=True)
         self.GetStatistics = channel.unary_unary(
                 '/lineage_ledger.v1.AdminService/GetStatistics',
                 request_serializer=lineage__ledger_dot_v1_dot_admin__pb2.GetStatisticsRequest.SerializeToString,
@@ -95,6 +100,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChangeLedgerKey(self, request, context):
+        """Put a new key in force for the checkpoints. The server must have been given it before (operations.md#keys).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatistics(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -123,6 +135,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListProducers,
                     request_deserializer=lineage__ledger_dot_v1_dot_admin__pb2.ListProducersRequest.FromString,
                     response_serializer=lineage__ledger_dot_v1_dot_admin__pb2.ListProducersResponse.SerializeToString,
+            ),
+            'ChangeLedgerKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeLedgerKey,
+                    request_deserializer=lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyRequest.FromString,
+                    response_serializer=lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyResponse.SerializeToString,
             ),
             'GetStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatistics,
@@ -238,6 +255,33 @@ class AdminService(object):
             '/lineage_ledger.v1.AdminService/ListProducers',
             lineage__ledger_dot_v1_dot_admin__pb2.ListProducersRequest.SerializeToString,
             lineage__ledger_dot_v1_dot_admin__pb2.ListProducersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeLedgerKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lineage_ledger.v1.AdminService/ChangeLedgerKey',
+            lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyRequest.SerializeToString,
+            lineage__ledger_dot_v1_dot_admin__pb2.ChangeLedgerKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,37 +12,40 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from lineage_ledger.v1 import proofs_pb2 as lineage__ledger_dot_v1_dot_proofs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elineage_ledger/v1/append.proto\x12\x11lineage_ledger.v1\"-\n\x13\x41ppendStreamRequest\x12\x16\n\x0epacked_batches\x18\x01 \x03(\x0c\"h\n\x14\x41ppendStreamResponse\x12<\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\".lineage_ledger.v1.Acknowledgement\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"*\n\x12\x41ppendBatchRequest\x12\x14\n\x0cpacked_batch\x18\x01 \x01(\x0c\"f\n\x13\x41ppendBatchResponse\x12;\n\x0f\x61\x63knowledgement\x18\x01 \x01(\x0b\x32\".lineage_ledger.v1.Acknowledgement\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\xa4\x01\n\x0f\x41\x63knowledgement\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\x12\x16\n\x0e\x62\x61tch_sequence\x18\x02 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x03 \x01(\x04\x12\x12\n\nseal_index\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12+\n\x07promise\x18\x06 \x01(\x0e\x32\x1a.lineage_ledger.v1.Promise\"#\n\x0fGetChainRequest\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\"\xb7\x01\n\x10GetChainResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.lineage_ledger.v1.ChainState\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x1b\n\x13next_batch_sequence\x18\x03 \x01(\x04\x12\x13\n\x0bnext_number\x18\x04 \x01(\x04\x12\x16\n\x0elast_seal_hash\x18\x05 \x01(\x0c\x12\x17\n\x0flast_seal_index\x18\x06 \x01(\x04\"\x12\n\x10GetLedgerRequest\"\x9d\x01\n\x11GetLedgerResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x03 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\x04\x12\x19\n\x11max_batch_entries\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t*e\n\x07Promise\x12\x17\n\x13PROMISE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROMISE_DURABLE\x10\x01\x12\x15\n\x11PROMISE_PUBLISHED\x10\x02\x12\x15\n\x11PROMISE_WITNESSED\x10\x03*s\n\nChainState\x12\x1b\n\x17\x43HAIN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAIN_STATE_OPEN\x10\x01\x12\x16\n\x12\x43HAIN_STATE_CLOSED\x10\x02\x12\x1a\n\x16\x43HAIN_STATE_CONFLICTED\x10\x03\x32\xff\x02\n\rAppendService\x12\x63\n\x0c\x41ppendStream\x12&.lineage_ledger.v1.AppendStreamRequest\x1a\'.lineage_ledger.v1.AppendStreamResponse(\x01\x30\x01\x12\\\n\x0b\x41ppendBatch\x12%.lineage_ledger.v1.AppendBatchRequest\x1a&.lineage_ledger.v1.AppendBatchResponse\x12S\n\x08GetChain\x12\".lineage_ledger.v1.GetChainRequest\x1a#.lineage_ledger.v1.GetChainResponse\x12V\n\tGetLedger\x12#.lineage_ledger.v1.GetLedgerRequest\x1a$.lineage_ledger.v1.GetLedgerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elineage_ledger/v1/append.proto\x12\x11lineage_ledger.v1\x1a\x1elineage_ledger/v1/proofs.proto\"i\n\x13\x41ppendStreamRequest\x12\x16\n\x0epacked_batches\x18\x01 \x03(\x0c\x12:\n\x07options\x18\x02 \x01(\x0b\x32).lineage_ledger.v1.AcknowledgementOptions\"n\n\x16\x41\x63knowledgementOptions\x12\r\n\x05prove\x18\x01 \x01(\x08\x12\x17\n\x0fknown_tree_size\x18\x02 \x01(\x04\x12,\n\x08wait_for\x18\x03 \x01(\x0e\x32\x1a.lineage_ledger.v1.Promise\"\x83\x01\n\x14\x41ppendStreamResponse\x12<\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\".lineage_ledger.v1.Acknowledgement\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\"f\n\x12\x41ppendBatchRequest\x12\x14\n\x0cpacked_batch\x18\x01 \x01(\x0c\x12:\n\x07options\x18\x02 \x01(\x0b\x32).lineage_ledger.v1.AcknowledgementOptions\"\x81\x01\n\x13\x41ppendBatchResponse\x12;\n\x0f\x61\x63knowledgement\x18\x01 \x01(\x0b\x32\".lineage_ledger.v1.Acknowledgement\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\"\xb9\x01\n\x0f\x41\x63knowledgement\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\x12\x16\n\x0e\x62\x61tch_sequence\x18\x02 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x03 \x01(\x04\x12\x12\n\nseal_index\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12+\n\x07promise\x18\x06 \x01(\x0e\x32\x1a.lineage_ledger.v1.Promise\x12\x13\n\x0brange_proof\x18\x07 \x03(\x0c\"#\n\x0fGetChainRequest\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\"\xb7\x01\n\x10GetChainResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.lineage_ledger.v1.ChainState\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x1b\n\x13next_batch_sequence\x18\x03 \x01(\x04\x12\x13\n\x0bnext_number\x18\x04 \x01(\x04\x12\x16\n\x0elast_seal_hash\x18\x05 \x01(\x0c\x12\x17\n\x0flast_seal_index\x18\x06 \x01(\x04\"\x12\n\x10GetLedgerRequest\"\xd1\x01\n\x11GetLedgerResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x03 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\x04\x12\x19\n\x11max_batch_entries\x18\x05 \x01(\r\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x32\n\x0bkey_history\x18\x07 \x01(\x0b\x32\x1d.lineage_ledger.v1.KeyHistory*e\n\x07Promise\x12\x17\n\x13PROMISE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROMISE_DURABLE\x10\x01\x12\x15\n\x11PROMISE_PUBLISHED\x10\x02\x12\x15\n\x11PROMISE_WITNESSED\x10\x03*s\n\nChainState\x12\x1b\n\x17\x43HAIN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAIN_STATE_OPEN\x10\x01\x12\x16\n\x12\x43HAIN_STATE_CLOSED\x10\x02\x12\x1a\n\x16\x43HAIN_STATE_CONFLICTED\x10\x03\x32\xff\x02\n\rAppendService\x12\x63\n\x0c\x41ppendStream\x12&.lineage_ledger.v1.AppendStreamRequest\x1a\'.lineage_ledger.v1.AppendStreamResponse(\x01\x30\x01\x12\\\n\x0b\x41ppendBatch\x12%.lineage_ledger.v1.AppendBatchRequest\x1a&.lineage_ledger.v1.AppendBatchResponse\x12S\n\x08GetChain\x12\".lineage_ledger.v1.GetChainRequest\x1a#.lineage_ledger.v1.GetChainResponse\x12V\n\tGetLedger\x12#.lineage_ledger.v1.GetLedgerRequest\x1a$.lineage_ledger.v1.GetLedgerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineage_ledger.v1.append_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROMISE']._serialized_start=924
-  _globals['_PROMISE']._serialized_end=1025
-  _globals['_CHAINSTATE']._serialized_start=1027
-  _globals['_CHAINSTATE']._serialized_end=1142
-  _globals['_APPENDSTREAMREQUEST']._serialized_start=53
-  _globals['_APPENDSTREAMREQUEST']._serialized_end=98
-  _globals['_APPENDSTREAMRESPONSE']._serialized_start=100
-  _globals['_APPENDSTREAMRESPONSE']._serialized_end=204
-  _globals['_APPENDBATCHREQUEST']._serialized_start=206
-  _globals['_APPENDBATCHREQUEST']._serialized_end=248
-  _globals['_APPENDBATCHRESPONSE']._serialized_start=250
-  _globals['_APPENDBATCHRESPONSE']._serialized_end=352
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=355
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=519
-  _globals['_GETCHAINREQUEST']._serialized_start=521
-  _globals['_GETCHAINREQUEST']._serialized_end=556
-  _globals['_GETCHAINRESPONSE']._serialized_start=559
-  _globals['_GETCHAINRESPONSE']._serialized_end=742
-  _globals['_GETLEDGERREQUEST']._serialized_start=744
-  _globals['_GETLEDGERREQUEST']._serialized_end=762
-  _globals['_GETLEDGERRESPONSE']._serialized_start=765
-  _globals['_GETLEDGERRESPONSE']._serialized_end=922
-  _globals['_APPENDSERVICE']._serialized_start=1145
-  _globals['_APPENDSERVICE']._serialized_end=1528
+  _globals['_PROMISE']._serialized_start=1317
+  _globals['_PROMISE']._serialized_end=1418
+  _globals['_CHAINSTATE']._serialized_start=1420
+  _globals['_CHAINSTATE']._serialized_end=1535
+  _globals['_APPENDSTREAMREQUEST']._serialized_start=85
+  _globals['_APPENDSTREAMREQUEST']._serialized_end=190
+  _globals['_ACKNOWLEDGEMENTOPTIONS']._serialized_start=192
+  _globals['_ACKNOWLEDGEMENTOPTIONS']._serialized_end=302
+  _globals['_APPENDSTREAMRESPONSE']._serialized_start=305
+  _globals['_APPENDSTREAMRESPONSE']._serialized_end=436
+  _globals['_APPENDBATCHREQUEST']._serialized_start=438
+  _globals['_APPENDBATCHREQUEST']._serialized_end=540
+  _globals['_APPENDBATCHRESPONSE']._serialized_start=543
+  _globals['_APPENDBATCHRESPONSE']._serialized_end=672
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=675
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=860
+  _globals['_GETCHAINREQUEST']._serialized_start=862
+  _globals['_GETCHAINREQUEST']._serialized_end=897
+  _globals['_GETCHAINRESPONSE']._serialized_start=900
+  _globals['_GETCHAINRESPONSE']._serialized_end=1083
+  _globals['_GETLEDGERREQUEST']._serialized_start=1085
+  _globals['_GETLEDGERREQUEST']._serialized_end=1103
+  _globals['_GETLEDGERRESPONSE']._serialized_start=1106
+  _globals['_GETLEDGERRESPONSE']._serialized_end=1315
+  _globals['_APPENDSERVICE']._serialized_start=1538
+  _globals['_APPENDSERVICE']._serialized_end=1921
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STOPPING: _ClassVar[ErrorReason]
     ERROR_REASON_INDEX_BEHIND: _ClassVar[ErrorReason]
     ERROR_REASON_READ_ONLY: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_WITNESSED: _ClassVar[ErrorReason]
     ERROR_REASON_CORRUPT: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_MALFORMED_BATCH: ErrorReason
@@ -80,6 +81,7 @@ ERROR_REASON_DISK_FULL: ErrorReason
 ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_INDEX_BEHIND: ErrorReason
 ERROR_REASON_READ_ONLY: ErrorReason
+ERROR_REASON_NOT_WITNESSED: ErrorReason
 ERROR_REASON_CORRUPT: ErrorReason
 
 class Status(_message.Message):

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elineage_ledger/v1/proofs.proto\x12\x11lineage_ledger.v1\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"<\n\x18GetInclusionProofRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x11\n\ttree_size\x18\x02 \x01(\x04\"e\n\x19GetInclusionProofResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x11\n\tleaf_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\"@\n\x1aGetConsistencyProofRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"S\n\x1bGetConsistencyProofResponse\x12\x10\n\x08new_size\x18\x01 \x01(\x04\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"H\n\x11GetReceiptRequest\x12\x17\n\rprediction_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05index\x18\x02 \x01(\x04H\x00\x42\t\n\x07subject\"%\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x32\xb3\x03\n\x0cProofService\x12\x62\n\rGetCheckpoint\x12\'.lineage_ledger.v1.GetCheckpointRequest\x1a(.lineage_ledger.v1.GetCheckpointResponse\x12n\n\x11GetInclusionProof\x12+.lineage_ledger.v1.GetInclusionProofRequest\x1a,.lineage_ledger.v1.GetInclusionProofResponse\x12t\n\x13GetConsistencyProof\x12-.lineage_ledger.v1.GetConsistencyProofRequest\x1a..lineage_ledger.v1.GetConsistencyProofResponse\x12Y\n\nGetReceipt\x12$.lineage_ledger.v1.GetReceiptRequest\x1a%.lineage_ledger.v1.GetReceiptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elineage_ledger/v1/proofs.proto\x12\x11lineage_ledger.v1\"C\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\x12\x18\n\x10with_key_history\x18\x02 \x01(\x08\"_\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x32\n\x0bkey_history\x18\x02 \x01(\x0b\x32\x1d.lineage_ledger.v1.KeyHistory\"[\n\nKeyHistory\x12\x0f\n\x07genesis\x18\x01 \x01(\x0c\x12-\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1c.lineage_ledger.v1.KeyChange\x12\r\n\x05proof\x18\x03 \x03(\x0c\")\n\tKeyChange\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\"<\n\x18GetInclusionProofRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x11\n\ttree_size\x18\x02 \x01(\x04\"e\n\x19GetInclusionProofResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x11\n\tleaf_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\"@\n\x1aGetConsistencyProofRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"S\n\x1bGetConsistencyProofResponse\x12\x10\n\x08new_size\x18\x01 \x01(\x04\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"\x8b\x01\n\x11GetReceiptRequest\x12\x17\n\rprediction_id\x18\x01 \x01(\tH\x00\x12\x0f\n\x05index\x18\x02 \x01(\x04H\x00\x12.\n\x05\x63hain\x18\x03 \x01(\x0b\x32\x1d.lineage_ledger.v1.ChainRangeH\x00\x12\x11\n\twitnessed\x18\x04 \x01(\x08\x42\t\n\x07subject\"E\n\nChainRange\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"%\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\"g\n\x11ListChainsRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x64\x65ployment_hash\x18\x02 \x01(\x0c\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x12ListChainsResponse\x12(\n\x06\x63hains\x18\x01 \x03(\x0b\x32\x18.lineage_ledger.v1.Chain\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x05\x43hain\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x18\n\x10\x66irst_seal_index\x18\x03 \x01(\x04\x12\x17\n\x0flast_seal_index\x18\x04 \x01(\x04\x12\x15\n\rlast_sequence\x18\x05 \x01(\x04\x12\x16\n\x0e\x63onflict_index\x18\x06 \x01(\x04\x12\x0e\n\x06\x63losed\x18\x07 \x01(\x08\x12\x1a\n\x12successor_chain_id\x18\x08 \x01(\x0c\x32\x8e\x04\n\x0cProofService\x12\x62\n\rGetCheckpoint\x12\'.lineage_ledger.v1.GetCheckpointRequest\x1a(.lineage_ledger.v1.GetCheckpointResponse\x12n\n\x11GetInclusionProof\x12+.lineage_ledger.v1.GetInclusionProofRequest\x1a,.lineage_ledger.v1.GetInclusionProofResponse\x12t\n\x13GetConsistencyProof\x12-.lineage_ledger.v1.GetConsistencyProofRequest\x1a..lineage_ledger.v1.GetConsistencyProofResponse\x12Y\n\nGetReceipt\x12$.lineage_ledger.v1.GetReceiptRequest\x1a%.lineage_ledger.v1.GetReceiptResponse\x12Y\n\nListChains\x12$.lineage_ledger.v1.ListChainsRequest\x1a%.lineage_ledger.v1.ListChainsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,21 +22,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineage_ledger.v1.proofs_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETCHECKPOINTREQUEST']._serialized_start=53
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=75
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=77
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=120
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=122
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=182
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=184
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=285
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=287
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=351
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=353
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=436
-  _globals['_GETRECEIPTREQUEST']._serialized_start=438
-  _globals['_GETRECEIPTREQUEST']._serialized_end=510
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=512
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=549
-  _globals['_PROOFSERVICE']._serialized_start=552
-  _globals['_PROOFSERVICE']._serialized_end=987
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=120
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=122
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=217
+  _globals['_KEYHISTORY']._serialized_start=219
+  _globals['_KEYHISTORY']._serialized_end=310
+  _globals['_KEYCHANGE']._serialized_start=312
+  _globals['_KEYCHANGE']._serialized_end=353
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=355
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=415
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=417
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=518
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=520
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=584
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=586
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=669
+  _globals['_GETRECEIPTREQUEST']._serialized_start=672
+  _globals['_GETRECEIPTREQUEST']._serialized_end=811
+  _globals['_CHAINRANGE']._serialized_start=813
+  _globals['_CHAINRANGE']._serialized_end=882
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=884
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=921
+  _globals['_LISTCHAINSREQUEST']._serialized_start=923
+  _globals['_LISTCHAINSREQUEST']._serialized_end=1026
+  _globals['_LISTCHAINSRESPONSE']._serialized_start=1028
+  _globals['_LISTCHAINSRESPONSE']._serialized_end=1115
+  _globals['_CHAIN']._serialized_start=1118
+  _globals['_CHAIN']._serialized_end=1305
+  _globals['_PROOFSERVICE']._serialized_start=1308
+  _globals['_PROOFSERVICE']._serialized_end=1834
 # @@protoc_insertion_point(module_scope)

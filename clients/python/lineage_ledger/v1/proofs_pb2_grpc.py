@@ -60,6 +60,11 @@ class ProofServiceStub(object):
                 request_serializer=lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptRequest.SerializeToString,
                 response_deserializer=lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
+        self.ListChains = channel.unary_unary(
+                '/lineage_ledger.v1.ProofService/ListChains',
+                request_serializer=lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsRequest.SerializeToString,
+                response_deserializer=lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsResponse.FromString,
+                _registered_method=True)
 
 
 class ProofServiceServicer(object):
@@ -86,7 +91,14 @@ class ProofServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetReceipt(self, request, context):
-        """A file that proves an entry, or a prediction with all it came from, offline.
+        """A file that proves an entry, a prediction with all it came from, or that a chain has no gap, offline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChains(self, request, context):
+        """Chains on record, by producer or by what they went on from, in the order in which they were opened.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,6 +126,11 @@ def add_ProofServiceServicer_to_server(servicer, server):
                     servicer.GetReceipt,
                     request_deserializer=lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptRequest.FromString,
                     response_serializer=lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'ListChains': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChains,
+                    request_deserializer=lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsRequest.FromString,
+                    response_serializer=lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +241,33 @@ class ProofService(object):
             '/lineage_ledger.v1.ProofService/GetReceipt',
             lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptRequest.SerializeToString,
             lineage__ledger_dot_v1_dot_proofs__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChains(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lineage_ledger.v1.ProofService/ListChains',
+            lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsRequest.SerializeToString,
+            lineage__ledger_dot_v1_dot_proofs__pb2.ListChainsResponse.FromString,
             options,
             channel_credentials,
             insecure,
