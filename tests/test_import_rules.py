@@ -29,6 +29,7 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
     "formats": ("kernel", "v1"),
     "files": ("formats",),
     "settings_file": (),
+    "web": ("_version",),
     "trace": ("formats",),
     "receipts": ("trace",),
     "audit": ("formats",),
@@ -75,6 +76,7 @@ IMPURE_EXEMPT = f"{CLIENT}.formats.keys"
 
 CLIENT_THIRD_PARTY = frozenset({"grpc", "google.protobuf", "nacl"})
 CLI_THIRD_PARTY = CLIENT_THIRD_PARTY | {"click", "rich"}
+WEB_THIRD_PARTY = frozenset({"urllib3"})
 
 
 class Import(NamedTuple):
@@ -139,7 +141,7 @@ def judge_client(found: Import) -> Iterator[str]:
         if room != "rpc" and not generated_stub:
             yield found.refuse("grpc is imported in lineage_ledger.rpc only")
     elif target not in sys.stdlib_module_names and target != "_typeshed":  # that one exists for type checkers alone
-        allowed = CLI_THIRD_PARTY if room == "cli" else CLIENT_THIRD_PARTY
+        allowed = {"cli": CLI_THIRD_PARTY, "web": WEB_THIRD_PARTY}.get(room, CLIENT_THIRD_PARTY)
         if not any(found.target == name or found.target.startswith(f"{name}.") for name in allowed):
             yield found.refuse("not among the few packages that the client needs")
     if room == "formats" and target in IMPURE and found.importer != IMPURE_EXEMPT:
@@ -216,6 +218,7 @@ def test_the_rooms_of_the_documentation_are_the_rooms_here(package: str) -> None
         (f"{CLIENT}.emitter.ring", "import numpy as np", "few packages"),
         (f"{CLIENT}.v1.entry_pb2", "from google.api import http_pb2", "few packages"),
         (f"{CLIENT}.cli.show", "import structlog", "few packages"),
+        (f"{CLIENT}.cli.show", "import urllib3", "few packages"),
         (f"{SERVER}.services.append", "import lmdb", "store only"),
         (f"{SERVER}.index.writer", "from lmdb import Environment", "store only"),
         (f"{SERVER}.store.log_store", "from lineage_ledger_server.sequencer import group", "stands above store"),
