@@ -11,6 +11,7 @@ from bisect import bisect_left
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from lineage_ledger import kernel
 from lineage_ledger.errors import ProofError
 
 if TYPE_CHECKING:
@@ -92,6 +93,15 @@ def multiproof(indexes: Sequence[int], size: int, reader: HashReader) -> list[by
     return _read_roots(list(_unwanted_ranges(indexes, _Range(0, size))), reader)
 
 
+def range_proof(start: int, end: int, size: int, reader: HashReader) -> list[bytes]:
+    """The multiproof of all leaves [start, end) in the tree of the first `size` leaves, in O(log size) steps.
+
+    Raises `ProofError` unless 0 <= start < end <= size.
+    """
+    _check_range(start, end, size)
+    return _read_roots(list(_unwanted_ranges(range(start, end), _Range(0, size))), reader)
+
+
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf with this hash is at `index` in the tree of `size` leaves with `root` (RFC 9162, 2.1.3.2).
 
@@ -171,6 +181,33 @@ def multiproof_root(leaves: Mapping[int, bytes], size: int, proof: Sequence[byte
         return node_hash(left, walk(wanted[cut:], _Range(split, subtree.end)))
 
     return walk(indexes, _Range(0, size))
+
+
+def range_root(leaf_hashes: bytes, start: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """As `multiproof_root`, for the leaves from `start` on, their hashes (32 bytes each) one after the other.
+
+    Takes O(log size) steps: the kernel hashes what lies in one subtree at once. Raises `ProofError`.
+    """
+    count, rest = divmod(len(leaf_hashes), HASH_SIZE)
+    if rest:
+        raise ProofError(f"{len(leaf_hashes)} bytes are no leaf hashes of {HASH_SIZE} bytes each")
+    end = start + count
+    _check_range(start, end, size)
+    _check_hashes("range proof", proof, sum(1 for _ in _unwanted_ranges(range(start, end), _Range(0, size))))
+    remaining = iter(proof)
+
+    def walk(subtree: _Range) -> bytes:
+        if subtree.end <= start or end <= subtree.start:
+            return next(remaining)
+        if start <= subtree.start and subtree.end <= end:
+            return kernel.tree_root(
+                leaf_hashes[(subtree.start - start) * HASH_SIZE : (subtree.end - start) * HASH_SIZE]
+            )
+        split = subtree.split()
+        left = walk(_Range(subtree.start, split))
+        return node_hash(left, walk(_Range(split, subtree.end)))
+
+    return walk(_Range(0, size))
 
 
 class Frontier:
@@ -273,7 +310,7 @@ def _unwanted_ranges(indexes: Sequence[int], subtree: _Range) -> Iterator[_Range
     """The largest subtrees that hold none of the (ascending) indexes, from left to right; at most 63 deep."""
     if not indexes:
         yield subtree
-    elif subtree.end - subtree.start > 1:
+    elif len(indexes) < subtree.end - subtree.start:
         split = subtree.split()
         cut = bisect_left(indexes, split)
         yield from _unwanted_ranges(indexes[:cut], _Range(subtree.start, split))
@@ -311,6 +348,12 @@ def _check_indexes(indexes: Sequence[int], size: int) -> None:
         raise ProofError("the indexes of a multiproof must be strictly ascending")
     if indexes[0] < 0 or indexes[-1] >= size:
         raise ProofError(f"indexes {indexes[0]} to {indexes[-1]} are not in a tree of size {size}")
+
+
+def _check_range(start: int, end: int, size: int) -> None:
+    _check_size(size)
+    if not 0 <= start < end <= size:
+        raise ProofError(f"[{start}, {end}) is no range of at least one leaf in a tree of size {size}")
 
 
 def _check_hashes(what: str, hashes: Sequence[bytes], count: int) -> None:
