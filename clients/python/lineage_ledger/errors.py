@@ -46,6 +46,21 @@ class SignatureError(VerificationError):
     """A signature that is missing, or was not made by the expected key over these bytes."""
 
 
+class OtherKeyError(SignatureError):
+    """A checkpoint that is signed by another key of the ledger's name than the one expected at its `size`.
+
+    The ledger's key may have been changed: whoever can ask for the changes follows them, and tries again.
+    """
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class QuorumError(VerificationError):
+    """A checkpoint without the cosignatures that a witness policy asks for."""
+
+
 class SealError(VerificationError):
     """A seal that contradicts itself, its batch or its chain.
 

@@ -1,4 +1,4 @@
-"""What admins sign of producers' keys: registrations, retirements and compromises.
+"""What admins sign of keys: registrations, retirements and compromises of producers', changes of the ledger's.
 
 Each signature is over context ‖ origin ‖ "\\n" ‖ body as carried (proto/README.md, "Blocks and the ledger's own
 entries").
@@ -17,6 +17,7 @@ REGISTRATION_CONTEXT: Final = b"lineage-ledger/registration/v1\n"
 RETIREMENT_CONTEXT: Final = b"lineage-ledger/retirement/v1\n"
 COMPROMISE_CONTEXT: Final = b"lineage-ledger/compromise/v1\n"
 POSSESSION_CONTEXT: Final = b"lineage-ledger/possession/v1\n"
+LEDGER_KEY_CONTEXT: Final = b"lineage-ledger/ledger-key/v1\n"
 
 ProducerBody = entry_pb2.ProducerRegistration | entry_pb2.ProducerRetirement | entry_pb2.ProducerCompromise
 
@@ -59,6 +60,63 @@ def check_producer_entry(entry: entry_pb2.Entry, origin: str, admin_public_keys:
     ):
         raise SignatureError(f"the admin's signature of the entry ({kind}) does not check for origin {origin!r}")
     return body
+
+
+def check_ledger_key_entry(
+    entry: entry_pb2.Entry, origin: str, admin_public_keys: Collection[bytes]
+) -> entry_pb2.LedgerKeyChange:
+    """Check the three signatures of a change of the ledger's key, and return its body.
+
+    `entry` was parsed strictly; `admin_public_keys` are the genesis'. That the old key is the one in force is for the
+    caller to see (`lineage_ledger.formats.ledger_keys`). Raises `SignatureError`, `SmallOrderKeyError` or
+    `InvalidKeyError`, and `MalformedEntryError` for an entry of another kind.
+    """
+    kind = entry.WhichOneof("kind") or ""
+    if kind != "ledger_key":
+        raise MalformedEntryError(f"an entry of kind {kind} changes no key of the ledger")
+    change = entry.ledger_key
+    body = entry_pb2.LedgerKeyChange.FromString(change.body)
+    message = signed_bytes(LEDGER_KEY_CONTEXT, origin, change.body)
+    keys.check_public_key(body.new_public_key)
+    for name, public_key, signature in (
+        ("old", body.old_public_key, change.old_signature),
+        ("new", body.new_public_key, change.new_signature),
+    ):
+        if not keys.verify(public_key, message, signature):
+            raise SignatureError(
+                f"the {name} key, {public_key.hex()}, did not sign the change of the ledger's key for origin {origin!r}"
+            )
+    if change.admin_public_key not in admin_public_keys:
+        raise SignatureError(f"{change.admin_public_key.hex()} is not an admin key of the ledger {origin!r}")
+    if not keys.verify(change.admin_public_key, message, change.admin_signature):
+        raise SignatureError(f"the admin's signature of the entry ({kind}) does not check for origin {origin!r}")
+    return body
+
+
+def build_ledger_key_change(
+    origin: str,
+    *,
+    old_key: keys.SigningKey,
+    new_key: keys.SigningKey,
+    time_unix_ns: int,
+    admin_key: keys.SigningKey,
+) -> bytes:
+    """The entry that puts `new_key` in force for the checkpoints in the place of `old_key`, signed by all three."""
+    body = entry_pb2.LedgerKeyChange(
+        old_public_key=old_key.public_key, new_public_key=new_key.public_key, time_unix_ns=time_unix_ns
+    ).SerializeToString()
+    message = signed_bytes(LEDGER_KEY_CONTEXT, origin, body)
+    entry = entry_pb2.Entry(
+        ledger_key=entry_pb2.LedgerKey(
+            body=body,
+            old_signature=old_key.sign(message),
+            new_signature=new_key.sign(message),
+            admin_public_key=admin_key.public_key,
+            admin_signature=admin_key.sign(message),
+        )
+    ).SerializeToString()
+    strict.check_entry(entry)
+    return entry
 
 
 def prove_possession(origin: str, key: keys.SigningKey) -> bytes:

@@ -8,11 +8,23 @@ There are no extension lines: nobody audits them, and some witnesses refuse them
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from lineage_ledger.errors import MalformedError, SignatureError
+from lineage_ledger.errors import MalformedError, OtherKeyError, SignatureError
 from lineage_ledger.formats import note
 from lineage_ledger.formats.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
 from lineage_ledger.formats.text import decode_base64, encode_base64, parse_decimal
+
+
+class CheckpointKeys(Protocol):
+    """Who signs a log's checkpoints: one pinned `Verifier`, or `LedgerKeys` that followed each other."""
+
+    @property
+    def name(self) -> str:
+        """The log's origin."""
+
+    def verifier_at(self, size: int) -> note.Verifier:
+        """The key that a checkpoint of `size` entries must be signed by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +65,24 @@ class Checkpoint:
         return note.sign_note(self.encode(), signer)
 
     @classmethod
-    def open(cls, signed: bytes, verifier: note.Verifier) -> Checkpoint:
-        """The checkpoint in a note that the log itself signed, checked with the log's verifier key.
+    def open(cls, signed: bytes, keys: CheckpointKeys) -> Checkpoint:
+        """The checkpoint in a note that the log itself signed, checked with the log's key, or its keys by its size.
 
-        Raises `MalformedError`; `SignatureError` if the log's signature is absent or wrong, or the checkpoint is of
-        another origin than the key.
+        Raises `MalformedError`; `OtherKeyError` if it is signed by another key of the log's name; `SignatureError` if
+        the log's signature is absent or wrong, or the checkpoint is of another origin than the key.
         """
-        checkpoint = cls.parse(note.open_note(signed, (verifier,)).text)
+        parsed = note.Note.parse(signed)
+        checkpoint = cls.parse(parsed.text)
+        verifier = keys.verifier_at(checkpoint.size)
+        own = [signature.key_id for signature in parsed.signatures if signature.name == verifier.name]
+        if own and verifier.key_id not in own:
+            raise OtherKeyError(
+                f"the checkpoint over {checkpoint.size} entries is signed by {verifier.name}+{own[0].hex()}, and the "
+                f"key for that size is {verifier.name}+{verifier.key_id.hex()}, as far as is known here: the ledger's "
+                "key was changed in between, and then give the other one; or somebody else signed this",
+                size=checkpoint.size,
+            )
+        note.open_note(signed, (verifier,))
         checkpoint._check_name(verifier.name)
         return checkpoint
 

@@ -124,6 +124,10 @@ class Verifier:
         """The verifier key: `name+hex8(key id)+base64(type ‖ public key)`."""
         return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes((self.type,)) + self.public_key)}"
 
+    def verifier_at(self, size: int) -> Verifier:  # noqa: ARG002  (one key alone signs at every size)
+        """This one: a pinned key by itself is taken to sign checkpoints of any size (`CheckpointKeys`)."""
+        return self
+
     @classmethod
     def parse(cls, vkey: str) -> Verifier:
         """The verifier whose text is `vkey`. Raises `InvalidKeyError`."""
