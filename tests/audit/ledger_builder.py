@@ -8,7 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from lineage_ledger.audit import Reopen
 from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats import keys, merkle, packed, seal
 from lineage_ledger.formats.checkpoint import Checkpoint
@@ -35,13 +37,19 @@ class MemorySource:
     tiles: dict[tuple[int, int], bytes]
     checkpoint: bytes
     size: int
+    has_tiles: bool = True
+
+    @property
+    def reopen(self) -> Reopen:
+        return partial(type(self), self.bundles, {}, b"", self.size, self.has_tiles)
 
     @property
     def checkpoints(self) -> list[tuple[str, bytes]]:
         return [("checkpoint", self.checkpoint)]
 
-    def bundle(self, number: int) -> tuple[bytes, bytes]:
-        return self.bundles[number]
+    def bundle(self, number: int) -> tuple[bytes | None, bytes]:
+        hashes, entries = self.bundles[number]
+        return (hashes if self.has_tiles else None), entries
 
     def tile_hashes(self, level: int, number: int, width: int) -> bytes:
         if (level, number) not in self.tiles:

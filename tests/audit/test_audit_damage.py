@@ -156,7 +156,7 @@ def test_an_entry_changed_with_its_hash_is_named(ledger: Builder) -> None:
 
 def test_a_missing_bundle_is_named(ledger: Builder) -> None:
     class Missing(MemorySource):
-        def bundle(self, number: int) -> tuple[bytes, bytes]:
+        def bundle(self, number: int) -> tuple[bytes | None, bytes]:
             if number == 4:
                 raise LineageError("bundle 4 is missing")
             return super().bundle(number)

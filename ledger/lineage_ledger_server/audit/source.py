@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from lineage_ledger.audit.report import MAX_FINDINGS
 from lineage_ledger.errors import MalformedError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store import rows
-from lineage_ledger_server.store.raw_tables import MAX_VALUE_BYTES, RawTables
+from lineage_ledger_server.store.log_store import TABLES
+from lineage_ledger_server.store.raw_tables import MAX_VALUE_BYTES, RawEnvironment, RawTables
 from lineage_ledger_server.store.rows import HASH_SIZE, TILE_BYTES, WIDTH
 
 _SLOT_BYTES = 8192
@@ -109,10 +111,16 @@ def _parse_slot(number: int, content: bytes) -> tuple[str, Slot | None]:
 
 
 class DataDirSource:
-    """The `LogSource` over a log's tables; `findings` says what is wrong with the frame of what it gives."""
+    """The `LogSource` over a log's tables; `findings` says what is wrong with the frame of what it gives.
 
-    def __init__(self, tables: RawTables, slots: Sequence[Slot]) -> None:
+    With `path`, the folder of the log's environment, other processes can read its bundles too.
+    """
+
+    has_tiles = True
+
+    def __init__(self, tables: RawTables, slots: Sequence[Slot], path: Path | None = None) -> None:
         self._tables = tables
+        self.reopen = partial(_FullBundles, path) if path is not None else None
         self.checkpoints = [(slot.name, slot.note) for slot in slots]
         self.findings: list[Finding] = []
         self._missing_allowed = tables.count("bundles") + _MISSING_ALLOWED
@@ -205,6 +213,21 @@ class DataDirSource:
         if value is None:
             raise CorruptValueError("is missing", tile=(level, number))
         return value[: width * HASH_SIZE]
+
+
+class _FullBundles:
+    """The full bundles of a log that another process audits."""
+
+    def __init__(self, path: Path) -> None:
+        self._environment = RawEnvironment(path, TABLES)
+
+    def bundle(self, number: int) -> tuple[bytes, bytes]:
+        """See `BundleSource.bundle`."""
+        with self._environment.tables() as tables:
+            value = tables.get("bundles", rows.number_key(number))
+        if value is None:
+            raise CorruptValueError(f"bundle {number} is missing", index=number * WIDTH)
+        return value[:TILE_BYTES], value[TILE_BYTES:]
 
 
 def _holds(value: bytes, count: int, *, exactly: bool) -> bool:

@@ -2,6 +2,18 @@
 
 from lineage_ledger.audit.audit import audit
 from lineage_ledger.audit.report import Counts, Finding, Report
-from lineage_ledger.audit.source import BatchFacts, LedgerFacts, LogSource, Observer
+from lineage_ledger.audit.source import BatchFacts, BundleSource, LedgerFacts, LogSource, Observer, Reopen, Since
 
-__all__ = ["BatchFacts", "Counts", "Finding", "LedgerFacts", "LogSource", "Observer", "Report", "audit"]
+__all__ = [
+    "BatchFacts",
+    "BundleSource",
+    "Counts",
+    "Finding",
+    "LedgerFacts",
+    "LogSource",
+    "Observer",
+    "Reopen",
+    "Report",
+    "Since",
+    "audit",
+]

@@ -10,7 +10,7 @@ from lineage_ledger.audit import bundles
 from lineage_ledger.audit.heads import Head, check_heads, parse_head
 from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
-from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer
+from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer, Since
 from lineage_ledger.audit.tree import TreeCheck
 from lineage_ledger.errors import LineageError, MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE
@@ -27,17 +27,20 @@ def audit(
     known_checkpoint: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
     observer: Observer | None = None,
+    *,
+    since: Since | None = None,
+    processes: int = 1,
 ) -> Report:
     """Re-check everything in `source` and compare with what `verifier`'s key signed.
 
     `known_checkpoint` is a checkpoint that somebody else kept: only with one is it seen that the newest entries were
-    cut off. `progress` is told the entries done and the entries there are. Does not raise: what cannot be carried out
-    is a failure in the report, and never a pass.
+    cut off; `since` is one, too, up to which the user wants less done. `progress` is told the entries done and the
+    entries there are. `processes` share the work, if the source can be opened again. Does not raise: what cannot be carried out is a failure in the report, and never a pass.
     """
-    report = Report(origin=verifier.name)
+    report = Report(origin=verifier.name, processes=processes)
     started = time.monotonic()
     try:
-        _Audit(source, verifier, report, observer).run(known_checkpoint, progress)
+        _Audit(source, verifier, report, observer).run(known_checkpoint, since, progress)
     except Exception as error:  # noqa: BLE001 - whatever it is, a check that broke off must not count as passed
         report.failures.append(f"the audit broke off: {type(error).__name__}: {error}")
     report.seconds = time.monotonic() - started
@@ -51,9 +54,14 @@ class _Audit:
         self._report = report
         self._observer = observer
 
-    def run(self, known_checkpoint: bytes | None, progress: Callable[[int, int], None] | None) -> None:
+    def run(
+        self,
+        known_checkpoint: bytes | None,
+        since: Since | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         report, source = self._report, self._source
-        heads = self._heads(known_checkpoint)
+        heads = self._heads(known_checkpoint, since)
         size = source.size
         sizes = {head.checkpoint.size for head in heads}
         signed = heads[0].checkpoint if heads and not heads[0].kept_elsewhere else None
@@ -74,7 +82,7 @@ class _Audit:
         if self._observer is not None:
             self._observer.finish(facts, report)
 
-    def _heads(self, known_checkpoint: bytes | None) -> list[Head]:
+    def _heads(self, known_checkpoint: bytes | None, since: Since | None) -> list[Head]:
         """The checkpoints to check, the ledger's own first."""
         heads = []
         for name, note in self._source.checkpoints:
@@ -86,15 +94,17 @@ class _Audit:
             self._report.add(
                 Finding("checkpoint", "checkpoint", "there is none that can be read", "a signed checkpoint")
             )
-        if known_checkpoint is None:
+        if known_checkpoint is None and since is None:
             self._report.not_checked.append(
                 "truncation: cannot be checked without a checkpoint that somebody else kept (--checkpoint)"
             )
-            return heads
-        try:
-            heads.append(parse_head(known_checkpoint, "checkpoint from elsewhere", kept_elsewhere=True))
-        except LineageError as error:
-            self._report.failures.append(f"the checkpoint from elsewhere cannot be used: {error}")
+        for kept, name in ((known_checkpoint, "checkpoint from elsewhere"), (since, "checkpoint to go on from")):
+            if kept is None:
+                continue
+            try:
+                heads.append(parse_head(kept, name, kept_elsewhere=True))
+            except LineageError as error:
+                self._report.failures.append(f"the {name} cannot be used: {error}")
         return heads
 
     def _bundle(self, number: int, width: int) -> None:
@@ -105,23 +115,24 @@ class _Audit:
             self._report.add(Finding("bundle_missing", f"bundle {number}", str(error), index=first_index))
             self._unreadable(number, width)
             return
-        hashes: bytes | None = stored
-        if len(stored) != width * HASH_SIZE:
+        hashes = stored
+        if stored is not None and len(stored) != width * HASH_SIZE:
             found = f"{len(stored)} bytes of leaf hashes"
             self._report.add(Finding.at_tile(0, number, "tile_changed", found, f"{width * HASH_SIZE}"))
             hashes = None
-        if hashes is not None and self._good_bundle(number, width, hashes, packed):
+        if (hashes is not None or not self._source.has_tiles) and self._good_bundle(number, width, hashes, packed):
             return
         self._damaged_bundle(number, width, hashes, packed)
 
-    def _good_bundle(self, number: int, width: int, stored: bytes, packed: bytes) -> bool:
+    def _good_bundle(self, number: int, width: int, stored: bytes | None, packed: bytes) -> bool:
         """The fast way, for a bundle whose entries hash to what is stored; False if this is none, and nothing done."""
         try:
             scanned = kernel.scan(packed)
         except MalformedError:
             return False
-        if scanned.count != width or scanned.leaf_hashes != stored:
+        if scanned.count != width or scanned.leaf_hashes != (stored or scanned.leaf_hashes):
             return False
+        stored = scanned.leaf_hashes
         first_index = number * BUNDLE_WIDTH
         if not scanned.others:
             self._tree.bundle(number, stored, stored, width)
@@ -186,7 +197,9 @@ class _Audit:
         wanted = dict(self._rules.chains.wanted)
         for number in range((max(wanted.values(), default=0) + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH):
             try:
-                hashes, _ = self._source.bundle(number)
+                hashes, packed = self._source.bundle(number)
+                if hashes is None:
+                    hashes = kernel.leaf_hashes(packed)
             except LineageError:
                 continue
             for at in range(0, len(hashes), HASH_SIZE):

@@ -74,6 +74,8 @@ class Report:
     """What could not be told from what was given, such as truncation without a checkpoint from elsewhere."""
     failures: list[str] = field(default_factory=list)
     """What was to be checked and could not be: with one of these the audit is no pass."""
+    processes: int = 1
+    """How many shared the work."""
     seconds: float = 0.0
 
     def add(self, finding: Finding) -> None:

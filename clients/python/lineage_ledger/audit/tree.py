@@ -178,6 +178,8 @@ class TreeCheck:
         return rest or EMPTY_ROOT
 
     def _stored_tile(self, level: int, number: int, width: int) -> bytes | None:
+        if not self._source.has_tiles:
+            return None
         try:
             hashes = self._source.tile_hashes(level, number, width)
         except LineageError as error:
