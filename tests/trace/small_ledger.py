@@ -123,7 +123,7 @@ class SmallLedger:
             admin_signature=self.admin_key.sign(admin.signed_bytes(admin.COMPROMISE_CONTEXT, ORIGIN, body)),
         )
         index = self._append(entry_pb2.Entry(producer_compromised=compromised).SerializeToString())
-        self._producer_rows[chain.key.public_key] = ProducerRow(chain.registered_index, index)
+        self._producer_rows[chain.key.public_key] = ProducerRow(chain.registered_index, compromised_index=index)
         return index
 
     def batch(

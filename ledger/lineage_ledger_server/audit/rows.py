@@ -182,7 +182,10 @@ def _state_rows(facts: LedgerFacts) -> dict[str, list[tuple[bytes, bytes]]]:
         ],
         "chain_ids": [(rows.ordinal_key(each.ordinal), each.chain_id) for each in facts.chains.values()],
         "producers": [
-            (each.public_key, rows.producer_value(ProducerRow(each.registered_index, each.ended_index)))
+            (
+                each.public_key,
+                rows.producer_value(ProducerRow(each.registered_index, each.retired_index, each.compromised_index)),
+            )
             for each in facts.producers.values()
         ],
     }

@@ -81,14 +81,18 @@ def checked_producer(tree: VerifiedTree, public_key: bytes, row: ProducerRow) ->
     body = entry_pb2.ProducerRegistration.FromString(parse_pointed(tree, row.registered_index).producer_registered.body)
     if body.public_key != public_key:
         damaged("producers", f"names another entry than the registration of {public_key.hex()}", row.registered_index)
-    if not row.ended_index or row.ended_index >= size:
-        return ProducerRow(row.registered_index)
-    ending = parse_pointed(tree, row.ended_index)
-    retired = entry_pb2.ProducerRetirement.FromString(ending.producer_retired.body)
-    compromised = entry_pb2.ProducerCompromise.FromString(ending.producer_compromised.body)
-    if public_key not in (retired.public_key, compromised.public_key):
-        damaged("producers", f"names another entry than the end of {public_key.hex()}", row.ended_index)
-    return row
+    retired_index = row.retired_index if row.retired_index < size else 0
+    if retired_index:
+        retired = entry_pb2.ProducerRetirement.FromString(parse_pointed(tree, retired_index).producer_retired.body)
+        if retired.public_key != public_key:
+            damaged("producers", f"names another entry than the retirement of {public_key.hex()}", retired_index)
+    compromised_index = row.compromised_index if row.compromised_index < size else 0
+    if compromised_index:
+        entry = parse_pointed(tree, compromised_index)
+        compromised = entry_pb2.ProducerCompromise.FromString(entry.producer_compromised.body)
+        if compromised.public_key != public_key:
+            damaged("producers", f"names another entry than the compromise of {public_key.hex()}", compromised_index)
+    return ProducerRow(row.registered_index, retired_index, compromised_index)
 
 
 def damaged(table: str, what: str, index: int | None) -> NoReturn:

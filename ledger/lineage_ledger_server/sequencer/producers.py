@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lineage_ledger.errors import MalformedEntryError, SealError
@@ -23,11 +24,14 @@ class Producer:
     """For a retired key: number of the last block that may hold a batch of it."""
     suspect_since_unix_ns: int = 0
     """For a compromised key."""
-    compromised: bool = False
 
     @property
     def retired(self) -> bool:
-        return self.row.ended_index != 0 and not self.compromised
+        return self.row.retired_index != 0
+
+    @property
+    def compromised(self) -> bool:
+        return self.row.compromised_index != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +74,35 @@ def changed(change: AdminChange, producer: Producer | None, index: int) -> Produ
                 f"the key {name} is registered already, as {producer.name!r}, at index {producer.row.registered_index}",
                 reason="PRODUCER_EXISTS",
             )
-        return Producer(change.public_key, body.name, ProducerRow(index, 0))
+        return Producer(change.public_key, body.name, ProducerRow(index))
     if producer is None:
         raise AdminError(f"the key {name} is not registered here", reason="NOT_FOUND")
     if producer.compromised:
         raise AdminError(f"the key {name} is already declared compromised", reason="COMPROMISED_KEY")
-    row = replace(producer.row, ended_index=index)
     if isinstance(body, entry_pb2.ProducerRetirement):
         if producer.retired:
             raise AdminError(f"the key {name} is retired already", reason="RETIRED_KEY")
-        return replace(producer, row=row, last_block=body.last_block)
-    return replace(producer, row=row, compromised=True, suspect_since_unix_ns=body.suspect_since_unix_ns)
+        return replace(producer, row=replace(producer.row, retired_index=index), last_block=body.last_block)
+    row = replace(producer.row, compromised_index=index)
+    return replace(producer, row=row, suspect_since_unix_ns=body.suspect_since_unix_ns)
 
 
-def restored(row: ProducerRow, registration: bytes, ending: bytes | None) -> Producer:
+def restored(row: ProducerRow, entry_at: Callable[[int], bytes]) -> Producer:
     """The producer as the stored row and the entries that it points at give it. Raises `MalformedEntryError`."""
-    entry = strict.parse_entry(registration)
+    entry = strict.parse_entry(entry_at(row.registered_index))
     if entry.WhichOneof("kind") != "producer_registered":
         raise MalformedEntryError(f"index {row.registered_index} holds no registration")
     body = entry_pb2.ProducerRegistration.FromString(entry.producer_registered.body)
     producer = Producer(body.public_key, body.name, row)
-    if ending is None:
-        return producer
-    entry = strict.parse_entry(ending)
-    if entry.WhichOneof("kind") == "producer_retired":
+    if row.retired_index:
+        entry = strict.parse_entry(entry_at(row.retired_index))
         retirement = entry_pb2.ProducerRetirement.FromString(entry.producer_retired.body)
-        return replace(producer, last_block=retirement.last_block)
-    compromise = entry_pb2.ProducerCompromise.FromString(entry.producer_compromised.body)
-    return replace(producer, compromised=True, suspect_since_unix_ns=compromise.suspect_since_unix_ns)
+        producer = replace(producer, last_block=retirement.last_block)
+    if row.compromised_index:
+        entry = strict.parse_entry(entry_at(row.compromised_index))
+        compromise = entry_pb2.ProducerCompromise.FromString(entry.producer_compromised.body)
+        producer = replace(producer, suspect_since_unix_ns=compromise.suspect_since_unix_ns)
+    return producer
 
 
 def check_may_append(producer: Producer | None, public_key: bytes, *, opens_chain: bool, block_number: int) -> None:

@@ -69,8 +69,7 @@ class State:
         row = self._reader.producer(public_key)
         if row is None:
             return None
-        ending = self._reader.entry(row.ended_index) if row.ended_index else None
-        producer = producers.restored(row, self._reader.entry(row.registered_index), ending)
+        producer = producers.restored(row, self._reader.entry)
         if producer.public_key != public_key:
             raise CorruptError(
                 f"the stored row of producer {public_key.hex()} points at another key's entry; run the audit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -74,10 +73,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         after = _parse_page_token(request.page_token)
         rows = self._ledger.reader.producers(after, size)
         response = admin_pb2.ListProducersResponse()
-        entry: Callable[[int], bytes] = self._ledger.reader.entry
         for _, row in rows:
-            ending = entry(row.ended_index) if row.ended_index else None
-            producer = producers.restored(row, entry(row.registered_index), ending)
+            producer = producers.restored(row, self._ledger.reader.entry)
             state = admin_pb2.PRODUCER_STATE_ACTIVE
             if producer.compromised:
                 state = admin_pb2.PRODUCER_STATE_COMPROMISED
@@ -88,7 +85,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
                 name=producer.name,
                 state=state,
                 registered_index=row.registered_index,
-                ended_index=row.ended_index,
+                ended_index=row.compromised_index or row.retired_index,
                 last_block=producer.last_block,
                 suspect_since_unix_ns=producer.suspect_since_unix_ns,
             )

@@ -69,15 +69,14 @@ def make_receipt(
 
 
 def _producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int) -> set[int]:
-    """Indexes of the entries that registered and ended these keys."""
+    """Indexes of the entries that registered, retired and compromised these keys."""
     indexes = set()
     for public_key in public_keys:
         row = reader.producer(public_key)
         if row is None:
             raise NotFoundError(f"no producer with the key {public_key.hex()} is registered")
         indexes.add(row.registered_index)
-        if 0 < row.ended_index < size:
-            indexes.add(row.ended_index)
+        indexes.update(index for index in (row.retired_index, row.compromised_index) if 0 < index < size)
     return indexes
 
 

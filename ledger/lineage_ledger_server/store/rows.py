@@ -1,7 +1,7 @@
 """Rows of the log's tables: what they mean, and their bytes. Integers are big-endian, so that keys sort by number.
 
-Rows of `batches`, `directory`, `chains`, `chain_ids`, `producers` and `blocks` end with a checksum. It is against
-decay, not against people: a flipped bit must not hide that a key was compromised.
+Rows of `batches`, `directory`, `chains`, `chain_ids`, `producers` and `blocks`, and the row `ledger_keys` of `meta`, end
+with a checksum. It is against decay, not against people: a flipped bit must not hide that a key was compromised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _U64 = struct.Struct(">Q")
 _BATCH = struct.Struct(">IQQI")
 _DIRECTORY_KEY = struct.Struct(">IQ")
 _CHAIN = struct.Struct(">IQQQ")
-_PRODUCER = struct.Struct(">QQ")
+_PRODUCER = struct.Struct(">QQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,11 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class ProducerRow:
-    """One producer's key: the entries that registered it and that retired or compromised it (0: none)."""
+    """One producer's key: the entries that registered it, retired it and declared it compromised (0: none)."""
 
     registered_index: int
-    ended_index: int = 0
+    retired_index: int = 0
+    compromised_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class GroupWrite:
     """New and changed rows by 32-byte public key."""
     block_number: int
     block_index: int
+    ledger_keys: Sequence[int] = ()
+    """Indexes of all entries that changed the ledger's key, if the group holds one of them; else empty."""
 
 
 def _unpacked(layout: struct.Struct, value: bytes | memoryview) -> tuple[int, ...]:
@@ -155,8 +158,18 @@ def chain_row(value: bytes | memoryview) -> ChainRow:
     return ChainRow(*_unpacked(_CHAIN, value))
 
 
+def ledger_keys_value(indexes: Sequence[int]) -> bytes:
+    """Value of the row `ledger_keys` of `meta`."""
+    return b"".join(map(_U64.pack, indexes))
+
+
+def ledger_key_indexes(value: bytes) -> tuple[int, ...]:
+    """Undoes `ledger_keys_value`."""
+    return tuple(number_of(value[place : place + _U64.size]) for place in range(0, len(value), _U64.size))
+
+
 def producer_value(row: ProducerRow) -> bytes:
-    return _PRODUCER.pack(row.registered_index, row.ended_index)
+    return _PRODUCER.pack(row.registered_index, row.retired_index, row.compromised_index)
 
 
 def producer_row(value: bytes | memoryview) -> ProducerRow:

@@ -74,14 +74,13 @@ class Authority:
         elif known is None:
             if self.first_mention(index, body.public_key):
                 self._add(Finding.at_entry(index, "unknown_key", f"{name} is ended, and was never registered"))
-        elif known.compromised or (known.ended_index and isinstance(body, entry_pb2.ProducerRetirement)):
-            self._add(Finding.at_entry(index, "ended_key", f"{name} was ended at index {known.ended_index} already"))
+        elif known.compromised_index or (known.retired_index and isinstance(body, entry_pb2.ProducerRetirement)):
+            ended_index = known.compromised_index or known.retired_index
+            self._add(Finding.at_entry(index, "ended_key", f"{name} was ended at index {ended_index} already"))
+        elif isinstance(body, entry_pb2.ProducerRetirement):
+            known.retired_index, known.last_block = index, body.last_block
         else:
-            known.ended_index = index
-            if isinstance(body, entry_pb2.ProducerRetirement):
-                known.last_block = body.last_block
-            else:
-                known.compromised = True
+            known.compromised_index, known.suspect_since_unix_ns = index, body.suspect_since_unix_ns
 
     def removal(self, index: int, removal: entry_pb2.Removal) -> None:
         """A removal of predictions."""
@@ -129,10 +128,10 @@ class Authority:
         name = f"the key {public_key.hex()}"
         if known is None:
             return "unknown_key", f"{name} is not registered at a lower index"
-        if known.compromised:
-            return "compromised_key", f"{name} was declared compromised at index {known.ended_index}"
-        if known.ended_index and opens_chain:
-            return "retired_key", f"{name} was retired at index {known.ended_index}, and opens a chain"
-        if known.ended_index and block_number > known.last_block:
+        if known.compromised_index:
+            return "compromised_key", f"{name} was declared compromised at index {known.compromised_index}"
+        if known.retired_index and opens_chain:
+            return "retired_key", f"{name} was retired at index {known.retired_index}, and opens a chain"
+        if known.retired_index and block_number > known.last_block:
             return "retired_key", f"{name} was retired up to block {known.last_block}, and this is block {block_number}"
         return None

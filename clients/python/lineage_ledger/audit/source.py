@@ -84,9 +84,13 @@ class ProducerFacts:
 
     public_key: bytes
     registered_index: int
-    ended_index: int = 0
+    retired_index: int = 0
+    """0: it was not, as for `compromised_index`."""
     last_block: int = 0
-    compromised: bool = False
+    """For a retired key."""
+    compromised_index: int = 0
+    suspect_since_unix_ns: int = 0
+    """For a compromised key."""
 
 
 class BatchFacts(NamedTuple):
