@@ -60,6 +60,10 @@ class IndexOutOfRangeError(ServerError):
         self.metadata = {"size": str(size)}
 
 
+class ExportError(ServerError):
+    """A folder that a log cannot be exported to: it holds another log, another history of it, or other things."""
+
+
 class CorruptValueError(CorruptError):
     """A stored value that is not what the tree, or the entry it speaks of, says; it was not served.
 

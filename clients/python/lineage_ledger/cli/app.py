@@ -39,6 +39,7 @@ _OWN: Final[Mapping[str, str]] = {
 _SERVER: Final[Mapping[str, str]] = {
     "serve": "Serve a ledger.",
     "audit": "Check every byte, hash, link and signature of a ledger.",
+    "export": "Write the log as files that any web server can serve.",
     "demo": "Train, serve, trace, prove and audit a real model.",
 }
 """Commands of the server's distribution, with what to say of them where it is not installed."""
