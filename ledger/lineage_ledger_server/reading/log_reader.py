@@ -125,6 +125,10 @@ class LogReader:
         """One proof for the entries at `indexes`, strictly ascending, in the first `size` entries; verified."""
         return self._current().multiproof(indexes, size)
 
+    def range_proof(self, start: int, end: int, size: int) -> list[bytes]:
+        """One proof for all entries [start, end), at least one, in the first `size` entries."""
+        return self._current().range_proof(start, end, size)
+
     # Batches
 
     def seal_of(self, index: int) -> tuple[BatchRow, ParsedSeal]:

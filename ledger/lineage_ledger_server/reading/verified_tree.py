@@ -193,6 +193,13 @@ class VerifiedTree:
             raise CorruptValueError(f"a multiproof of {len(indexes)} leaves does not lead to the root of size {size}")
         return proof
 
+    def range_proof(self, start: int, end: int, size: int) -> list[bytes]:
+        """Every hash in it is shown to belong to the head's root; the entries' own hashes are not read."""
+        self._check_size(size)
+        if not 0 <= start < end <= size:
+            raise IndexOutOfRangeError(f"[{start}, {end}) is no range of a tree of {size} entries", size=size)
+        return merkle.range_proof(start, end, size, self)
+
     def root(self, size: int) -> bytes:
         """Root of the first `size` entries, 32 bytes."""
         self._check_size(size)

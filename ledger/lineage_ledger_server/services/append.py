@@ -25,6 +25,7 @@ from lineage_ledger_server.sequencer.check import CheckedBatch, check_batch
 from lineage_ledger_server.sequencer.genesis import FORMAT_VERSION
 from lineage_ledger_server.sequencer.sequencer import Sequencer
 from lineage_ledger_server.sequencer.submissions import Appended, Outcome
+from lineage_ledger_server.services.acknowledgements import Acknowledger
 from lineage_ledger_server.services.errors import answers
 
 MAX_BATCHES_PER_MESSAGE: Final = 1_024
@@ -57,7 +58,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def AppendStream(
         self, request_iterator: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
     ) -> Iterator[append_pb2.AppendStreamResponse]:
-        stream = _Stream(self._ledger.origin, self._ledger.sequencer, request_iterator, context)
+        stream = _Stream(self._ledger, request_iterator, context)
         with self._lock:
             if len(self._streams) >= self._max_streams:
                 raise LimitError(
@@ -84,10 +85,14 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def AppendBatch(
         self, request: append_pb2.AppendBatchRequest, context: grpc.ServicerContext
     ) -> append_pb2.AppendBatchResponse:
-        outcome = _submit_and_wait(
-            self._ledger.sequencer, check_batch(request.packed_batch, self._ledger.origin), context
+        acknowledger = Acknowledger(self._ledger.reader, request.options)
+        batch = check_batch(request.packed_batch, self._ledger.origin)
+        response = acknowledger.respond([_submit_and_wait(self._ledger.sequencer, batch, context)])
+        return append_pb2.AppendBatchResponse(
+            acknowledgement=response.acknowledgements[0],
+            checkpoint=response.checkpoint,
+            consistency_proof=response.consistency_proof,
         )
-        return append_pb2.AppendBatchResponse(acknowledgement=outcome.acknowledgement, checkpoint=outcome.head.note)
 
     @answers
     def GetChain(
@@ -117,14 +122,10 @@ class _Stream:
     """One AppendStream call."""
 
     def __init__(
-        self,
-        origin: str,
-        sequencer: Sequencer,
-        requests: Iterator[append_pb2.AppendStreamRequest],
-        context: grpc.ServicerContext,
+        self, ledger: Ledger, requests: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
     ) -> None:
-        self._origin = origin
-        self._sequencer = sequencer
+        self._ledger = ledger
+        self._acknowledger: Acknowledger | None = None  # made by the first message, before its batches are submitted
         self._requests = requests
         self._outcomes: queue.SimpleQueue[tuple[Outcome, int]] = queue.SimpleQueue()
         self._unanswered_bytes = 0  # guarded by _room
@@ -141,18 +142,17 @@ class _Stream:
             outcomes = [self._outcomes.get()]
             while len(outcomes) < MAX_ANSWERS_PER_MESSAGE and not self._outcomes.empty():
                 outcomes.append(self._outcomes.get())
-            response = append_pb2.AppendStreamResponse()
+            appended: list[Appended] = []
             failure: Exception | None = None
             for outcome, size in outcomes:
                 if isinstance(outcome, Appended):
-                    response.acknowledgements.append(outcome.acknowledgement)
-                    response.checkpoint = outcome.head.note
+                    appended.append(outcome)
                 elif isinstance(outcome, Exception):
                     failure = outcome
                     break
                 self._release(size)
-            if response.acknowledgements:
-                yield response
+            if appended and self._acknowledger is not None:
+                yield self._acknowledger.respond(appended)
             if failure is not None:
                 self._hang_up()
                 if isinstance(failure, _EndOfStream):
@@ -164,12 +164,14 @@ class _Stream:
         end: Exception = _EndOfStream("the stream ended", reason="STOPPING")
         try:
             for request in self._requests:
+                if self._acknowledger is None:
+                    self._acknowledger = Acknowledger(self._ledger.reader, request.options)
                 _check_message(request)
                 for packed in request.packed_batches:
                     size = len(packed) + _ANSWER_BYTES
                     if not self._reserve(size):
                         return
-                    self._submit(check_batch(packed, self._origin), size)
+                    self._submit(check_batch(packed, self._ledger.origin), size)
         except grpc.RpcError:
             pass  # the client broke off
         except Exception as error:  # noqa: BLE001  # travels on, and is raised on the stream's own thread
@@ -178,7 +180,7 @@ class _Stream:
 
     def _submit(self, work: CheckedBatch | Exception, size: int) -> None:
         try:
-            self._sequencer.submit(work, lambda outcome: self._outcomes.put((outcome, size)))
+            self._ledger.sequencer.submit(work, lambda outcome: self._outcomes.put((outcome, size)))
         except NotWritableError as stopping:
             self._outcomes.put((stopping, 0))
 

@@ -1,0 +1,59 @@
+"""Makes a response of what became of batches: under which checkpoint, with which proofs, and what is promised.
+
+The work is for each response and each batch, never for an entry, and is done on the thread that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lineage_ledger.v1 import append_pb2
+from lineage_ledger_server.errors import RefusedError
+from lineage_ledger_server.head import Head
+from lineage_ledger_server.reading.log_reader import LogReader
+from lineage_ledger_server.sequencer.submissions import Appended
+
+
+class Acknowledger:
+    """Answers one stream, or one call, as its client's `options` ask. For one thread at a time.
+
+    Raises RefusedError for a promise that there is not.
+    """
+
+    def __init__(self, reader: LogReader, options: append_pb2.AcknowledgementOptions) -> None:
+        if options.wait_for not in append_pb2.Promise.values():
+            raise RefusedError(
+                f"wait_for is {options.wait_for}, which is no promise; there are "
+                f"{', '.join(append_pb2.Promise.keys()[1:])}",
+                reason="INVALID_ARGUMENT",
+            )
+        self._reader = reader
+        self._proves = options.prove
+        self._known_size = options.known_tree_size
+
+    def respond(self, outcomes: Sequence[Appended]) -> append_pb2.AppendStreamResponse:
+        """One response for batches (at least one) in the order in which they were taken.
+
+        Raises CorruptValueError, HeadMismatchError or StoreError where the stored tree does not give the proofs.
+        """
+        head, promise = self._settled(outcomes[-1].head)
+        response = append_pb2.AppendStreamResponse(
+            acknowledgements=[outcome.acknowledgement for outcome in outcomes], checkpoint=head.note
+        )
+        for acknowledgement in response.acknowledgements:
+            acknowledgement.promise = promise
+        if self._proves:
+            self._prove(response, head)
+        return response
+
+    def _settled(self, head: Head) -> tuple[Head, append_pb2.Promise]:
+        """The head to answer under, at least as new as `head`, and what holds of all that is under it."""
+        return head, append_pb2.PROMISE_PUBLISHED
+
+    def _prove(self, response: append_pb2.AppendStreamResponse, head: Head) -> None:
+        """In the tree of `head`, whatever was published since."""
+        for batch in response.acknowledgements:
+            batch.range_proof.extend(self._reader.range_proof(batch.first_index, batch.seal_index + 1, head.size))
+        if 0 < self._known_size < head.size:
+            response.consistency_proof.extend(self._reader.consistency_proof(self._known_size, head.size))
+        self._known_size = head.size
