@@ -34,16 +34,19 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
     "receipts": ("trace",),
     "audit": ("formats",),
     "rpc": ("formats",),
+    "sources": ("rpc", "web"),
     "client": ("rpc", "trace", "receipts"),
     "emitter": ("client", "settings_file"),
     "middleware": ("emitter",),
-    "cli": ("middleware", "audit", "files", "_version"),
+    "cli": ("middleware", "audit", "sources", "files", "_version"),
 }
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {
     "aio": "client",
     "answers": "client",
     "operations": "client",
+    "proven_entries": "receipts",
+    "chain_receipts": "receipts",
     "_kernel": "kernel",
     "_kernel_checks": "kernel",
     "_kernel_python": "kernel",
@@ -57,6 +60,7 @@ SERVER_ORDER = (
     "head",
     "store",
     "reading",
+    "static",
     "sequencer",
     "index",
     "ledger",

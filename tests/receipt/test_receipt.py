@@ -174,7 +174,8 @@ def test_any_bytes_are_refused_in_good_order(noise: bytes, place: int, cut: int)
 def test_bounds(good: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MalformedError, match="at most 4,194,304 bytes"):
         Receipt.parse(bytes(receipt.MAX_RECEIPT_BYTES + 1))
-    monkeypatch.setattr(receipt, "MAX_RECEIPT_ENTRIES", len(Receipt.parse(good).entries) - 1)
+    fewer = dataclasses.replace(receipt._FORM, max_entries=len(Receipt.parse(good).entries) - 1)
+    monkeypatch.setattr(receipt, "_FORM", fewer)
     with pytest.raises(MalformedError, match="one too many"):
         Receipt.parse(good)
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lineage_ledger.errors import LineageError, VerificationError
-from lineage_ledger.formats import admin, merkle, seal, strict
+from lineage_ledger.formats import merkle, seal
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.statement import check_attestation_signature
+from lineage_ledger.formats.witness_policy import Cosignature, WitnessPolicy
+from lineage_ledger.proven_entries import ProvenEntries, ReceiptError, Signer
 from lineage_ledger.trace import STATEMENT_KINDS, Node, SealedEntry, digest_key, subject_of_index, walk
 from lineage_ledger.v1 import entry_pb2
 
@@ -29,28 +30,6 @@ LIMITS: Final = (
     "Time: who sealed is shown by keys; that a key was in its owner's hands at the time is not.",
     "Truth: that a producer said it is shown, that it is so is not.",
 )
-
-
-class ReceiptError(VerificationError):
-    """A receipt whose parts do not belong together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """A producer's key, as the entries about it in the receipt say."""
-
-    public_key: bytes
-    """32 bytes."""
-    name: str
-    registered_index: int
-    retired_index: int = 0
-    """Index of the entry that retired it; 0: none here."""
-    compromised_index: int = 0
-    """Index of the entry that declared it compromised; 0: none here."""
-    last_block: int = 0
-    """For a retired key: number of the last block that may hold a batch of it."""
-    suspect_since_unix_ns: int = 0
-    """For a compromised key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +50,8 @@ class VerifiedReceipt:
     block_number: int
     block_time_unix_ns: int
     """The ledger's clock: the prediction was on record by then."""
+    cosignatures: tuple[Cosignature, ...] = ()
+    """Of witnesses on the checkpoint, if a policy was given; they satisfy it."""
     limits: tuple[str, ...] = LIMITS
 
     @property
@@ -89,50 +70,42 @@ class VerifiedReceipt:
         return self.signers[self.sealed[index].seal.body.public_key]
 
 
-def verify_receipt(data: bytes, verifier: Verifier) -> VerifiedReceipt:
+def verify_receipt(data: bytes, verifier: Verifier, policy: WitnessPolicy | None = None) -> VerifiedReceipt:
     """Check a lineage receipt with the ledger's verifier key, which must come from elsewhere than the receipt.
+
+    With a policy, its checkpoint must have the cosignatures of a quorum of witnesses, too.
 
     Raises a `LineageError` (`MalformedError` for the form, `VerificationError` for what does not prove) if anything in
     it does not check, is missing, or does not belong there.
     """
     receipt = Receipt.parse(data)
-    checkpoint = Checkpoint.open(receipt.checkpoint, verifier)
-    leaves = {index: merkle.leaf_hash(entry) for index, entry in receipt.entries.items()}
-    if merkle.multiproof_root(leaves, checkpoint.size, receipt.tree) != checkpoint.root:
-        raise ReceiptError("the receipt's entries do not lead to the root of its checkpoint; something was changed")
-    return _Contents(receipt, checkpoint, leaves).verified(verifier)
+    verified = _Contents(receipt, ProvenEntries(receipt.entries, receipt.tree, receipt.checkpoint, verifier)).verified()
+    if policy is None:
+        return verified
+    return replace(verified, cosignatures=policy.check(receipt.checkpoint, verifier))
 
 
 class _Contents:
     """Entries that are proven to be in the tree; what they say is checked here."""
 
-    def __init__(self, receipt: Receipt, checkpoint: Checkpoint, leaves: Mapping[int, bytes]) -> None:
+    def __init__(self, receipt: Receipt, proven: ProvenEntries) -> None:
         self._receipt = receipt
-        self._checkpoint = checkpoint
-        self._origin = checkpoint.origin
-        self._leaves = leaves
-        self._entries: dict[int, entry_pb2.Entry] = {}
-        for index, entry in receipt.entries.items():
-            try:
-                self._entries[index] = strict.parse_entry(entry)
-            except LineageError as error:
-                raise ReceiptError(f"entry {index} is malformed: {error}") from error
-        self._by_kind: dict[str, list[int]] = {}
-        for index in sorted(self._entries):
-            self._by_kind.setdefault(self._entries[index].WhichOneof("kind") or "", []).append(index)
+        self._proven = proven
+        self._origin = proven.origin
+        self._entries = proven.parsed
+        self._by_kind = proven.by_kind
 
-    def verified(self, verifier: Verifier) -> VerifiedReceipt:
-        genesis = self._check_genesis(verifier)
-        signers = self._signers(genesis)
+    def verified(self) -> VerifiedReceipt:
+        signers = self._proven.signers
         sealed = self._sealed()
         self._check_signers(signers, sealed)
         nodes = self._check_lineage(signers, sealed)
         block = self._check_block(signers, sealed)
-        self._check_kinds()
+        self._proven.check_kinds("block", "seal", "prediction", *STATEMENT_KINDS)
         return VerifiedReceipt(
             prediction_id=self._receipt.prediction_id,
             origin=self._origin,
-            checkpoint=self._checkpoint,
+            checkpoint=self._proven.checkpoint,
             nodes=tuple(nodes),
             entries={index: self._entries[index] for index in sealed},
             sealed=sealed,
@@ -141,42 +114,12 @@ class _Contents:
             block_time_unix_ns=block.time_unix_ns,
         )
 
-    def _check_genesis(self, verifier: Verifier) -> entry_pb2.Genesis:
-        if self._by_kind.get("genesis") != [0]:
-            raise ReceiptError("the receipt must hold the genesis, at index 0 and nowhere else")
-        genesis = self._entries[0].genesis
-        if genesis.origin != self._origin or genesis.ledger_public_key != verifier.public_key:
-            raise ReceiptError("the genesis names another origin or another key than the checkpoint is signed with")
-        return genesis
-
-    def _signers(self, genesis: entry_pb2.Genesis) -> dict[bytes, Signer]:
-        """Producers by key, from the entries about them, whose signatures are checked."""
-        signers: dict[bytes, Signer] = {}
-        for index in sorted(i for kind in admin.PRODUCER_KINDS for i in self._by_kind.get(kind, ())):
-            body = admin.check_producer_entry(self._entries[index], self._origin, genesis.admin_public_keys)
-            known = signers.get(body.public_key)
-            if isinstance(body, entry_pb2.ProducerRegistration):
-                if known is not None:
-                    raise ReceiptError(f"entry {index} registers a key that is registered already")
-                signers[body.public_key] = Signer(body.public_key, body.name, index)
-            elif known is None or known.compromised_index:
-                raise ReceiptError(f"entry {index} ends a key that is not registered before, or was compromised before")
-            elif isinstance(body, entry_pb2.ProducerRetirement):
-                if known.retired_index:
-                    raise ReceiptError(f"entry {index} retires a key that was retired at index {known.retired_index}")
-                signers[body.public_key] = replace(known, retired_index=index, last_block=body.last_block)
-            else:
-                signers[body.public_key] = replace(
-                    known, compromised_index=index, suspect_since_unix_ns=body.suspect_since_unix_ns
-                )
-        return signers
-
     def _sealed(self) -> dict[int, SealedEntry]:
         """Every entry that producers sealed, with its seal; each batch's proof is checked."""
         seals = [index for index in self._by_kind.get("seal", []) if index in self._receipt.batches]
         if list(self._receipt.batches) != seals:
             raise ReceiptError("the receipt has a line 'batch' for an index at which it has no seal")
-        wanted = sorted(i for kind in (*STATEMENT_KINDS, "prediction") for i in self._by_kind.get(kind, ()))
+        wanted = self._proven.of_kind(*STATEMENT_KINDS, "prediction")
         sealed: dict[int, SealedEntry] = {}
         for seal_index in seals:
             parsed = seal.parse_seal(self._receipt.entries[seal_index])
@@ -185,7 +128,7 @@ class _Contents:
             here = [index for index in wanted if first <= index < seal_index]
             if first <= 0 or not here:
                 raise ReceiptError(f"the seal at index {seal_index} closes no entry of the receipt")
-            leaves = {index - first: self._leaves[index] for index in here}
+            leaves = {index - first: self._proven.leaves[index] for index in here}
             if merkle.multiproof_root(leaves, parsed.body.count, self._receipt.batches[seal_index]) != parsed.body.root:
                 raise ReceiptError(f"the entries of the batch at index {seal_index} do not lead to its seal's root")
             for index in here:
@@ -242,7 +185,7 @@ class _Contents:
             raise ReceiptError("the prediction started outside of the range of times that its seal gives")
         for place in self._by_kind.get("attestation", ()):
             check_attestation_signature(self._entries[place].attestation, self._origin)
-        nodes = walk(StatementsAtHand(self._entries, self._leaves, sealed), subject_of_index(index))
+        nodes = walk(StatementsAtHand(self._entries, self._proven.leaves, sealed), subject_of_index(index))
         if unrelated := sealed.keys() - {node.index for node in nodes}:
             raise ReceiptError(f"the prediction does not lead to entry {min(unrelated)}; it does not belong here")
         return nodes
@@ -259,11 +202,6 @@ class _Contents:
         if 0 < signer.retired_index < seal_index - closing.body.count and block.number > signer.last_block:
             raise ReceiptError(f"the prediction's key was retired as of block {signer.last_block}, and this is later")
         return block
-
-    def _check_kinds(self) -> None:
-        known = {"genesis", "block", "seal", "prediction"} | STATEMENT_KINDS | admin.PRODUCER_KINDS
-        if strange := self._by_kind.keys() - known:
-            raise ReceiptError(f"the receipt holds an entry of kind {min(strange)}, which does not belong in one")
 
 
 class StatementsAtHand:
