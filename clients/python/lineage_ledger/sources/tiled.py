@@ -1,0 +1,146 @@
+"""A log as C2SP tlog-tiles lays it out, whatever its files are read from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from lineage_ledger import kernel
+from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.formats import tiles
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.merkle import HASH_SIZE
+from lineage_ledger.formats.note import MAX_NOTE_BYTES, Note
+from lineage_ledger.formats.packed import LENGTH_BYTES
+from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
+from lineage_ledger.formats.tiles import TILE_WIDTH
+from lineage_ledger.sources.read_ahead import ReadAhead
+
+CHECKPOINT_PATH = "checkpoint"
+_MISSING_ALLOWED = 1_000
+
+
+class MissingFileError(LineageError):
+    """The log has no such file."""
+
+
+class UnusableFileError(LineageError):
+    """A file that cannot be what its name says."""
+
+
+class FileReader(Protocol):
+    """Reads the files of a log; any thread may call it."""
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """The whole file at `path`, relative to the log's place.
+
+        Raises `MissingFileError` if there is none, `UnusableFileError` if it is longer than `max_bytes` or no file,
+        and `OSError` if it could not be read now.
+        """
+
+
+class TiledSource:
+    """The `LogSource` over files, under the checkpoint that is there when it is opened, or `note` if that is given.
+
+    The log may grow meanwhile: what is beyond that checkpoint is not looked at. With `threads` bundles are fetched
+    ahead of their turn by as many. Raises `OSError` if there is no checkpoint to be read.
+    """
+
+    has_tiles = True
+    reopen: Callable[[], TiledSource] | None = None
+
+    def __init__(self, files: FileReader, note: bytes | None = None, *, threads: int = 0) -> None:
+        self._files = files
+        self.note = read_checkpoint(files) if note is None else note
+        self.checkpoints = [(CHECKPOINT_PATH, self.note)]
+        self.size = size_said(self.note)
+        self._tiles: dict[int, tuple[int, bytes]] = {}
+        bundles = (self.size + TILE_WIDTH - 1) // TILE_WIDTH
+        self._ahead = ReadAhead(self._fetch, bundles, _weight, threads) if threads else None
+        self._missing, self._found = 0, 0
+        self._lock = threading.Lock()
+
+    def bundle(self, number: int) -> tuple[bytes, bytes]:
+        """See `LogSource.bundle`. A missing tile of level 0 gives no hashes, so that its entries are still read."""
+        try:
+            found = self._fetch(number) if self._ahead is None else self._ahead.get(number)
+        except LineageError:
+            self._count_missing()
+            raise
+        self._found += 1
+        return found
+
+    def tile_hashes(self, level: int, number: int, width: int) -> bytes:
+        """See `LogSource.tile_hashes`. The newest tile of each level is kept: each of its hashes may be asked for."""
+        if level not in self._tiles or self._tiles[level][0] != number:
+            stored = tiles.tile_width(level, number, self.size)
+            if stored < width:
+                raise MissingFileError(f"the tree of {self.size} entries has no such tile")
+            content = self._tile(level, number, stored)
+            if len(content) != stored * HASH_SIZE:
+                raise UnusableFileError(f"is {len(content)} bytes, not {stored * HASH_SIZE}")
+            self._tiles[level] = number, content
+        return self._tiles[level][1][: width * HASH_SIZE]
+
+    def close(self) -> None:
+        """End what reads ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _fetch(self, number: int) -> tuple[bytes, bytes]:
+        width = tiles.tile_width(0, number, self.size)
+        try:
+            hashes = self._tile(0, number, width)
+        except LineageError:
+            hashes = b""
+        return hashes, self._bundle(number, width)
+
+    def _tile(self, level: int, number: int, width: int) -> bytes:
+        """A tile as it is, or as much of the full one, if it has become full since, as `width` says."""
+        max_bytes = width * HASH_SIZE
+        try:
+            return self._files.read(tiles.tile_path(level, number, width), max_bytes + 1)
+        except MissingFileError:
+            if width == TILE_WIDTH:
+                raise
+            return self._files.read(tiles.tile_path(level, number, TILE_WIDTH), tiles.TILE_SIZE)[:max_bytes]
+
+    def _bundle(self, number: int, width: int) -> bytes:
+        entry_bytes = LENGTH_BYTES + MAX_ENTRY_BYTES
+        try:
+            return self._files.read(tiles.bundle_path(number, width), width * entry_bytes)
+        except MissingFileError:
+            if width == TILE_WIDTH:
+                raise
+            packed = self._files.read(tiles.bundle_path(number, TILE_WIDTH), TILE_WIDTH * entry_bytes)
+        try:
+            return packed[: kernel.entry_offsets(packed, width, TILE_WIDTH)[0]]
+        except (MalformedError, IndexError):
+            return packed  # The audit says what is wrong with it.
+
+    def _count_missing(self) -> None:
+        """Whoever writes a checkpoint over 2^62 entries must not keep an audit busy with files that are not there."""
+        self._missing += 1
+        if self._missing > self._found + _MISSING_ALLOWED:
+            raise OSError(f"{self._missing} bundles are missing, and {self._found} are there: given up")
+
+
+def read_checkpoint(files: FileReader) -> bytes:
+    """The checkpoint of a log, a signed note of at most 1,000,000 bytes. Raises `OSError` if there is none."""
+    try:
+        return files.read(CHECKPOINT_PATH, MAX_NOTE_BYTES)
+    except LineageError as error:
+        raise FileNotFoundError(f"no log is there: {error}") from error
+
+
+def size_said(note: bytes) -> int:
+    """The size that a checkpoint says, nobody having looked at its signature; 0 if it cannot be read."""
+    try:
+        return Checkpoint.parse(Note.parse(note).text).size
+    except LineageError:
+        return 0
+
+
+def _weight(bundle: tuple[bytes, bytes]) -> int:
+    return len(bundle[0]) + len(bundle[1])
