@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import click
 
 from lineage_ledger.cli.output import Output
-from lineage_ledger.cli.types import FILE, FOLDER, VERIFIER_KEY, read_line
+from lineage_ledger.cli.types import FILE, FOLDER, VERIFIER_KEY, WITNESS_POLICY, read_line
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.keys import SigningKey, read_signing_key
 from lineage_ledger.formats.note import Verifier
@@ -155,6 +155,11 @@ def output_option(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(out=Output(as_json=as_json), **values)
 
     return wrapper
+
+
+def witness_policy_option(help_text: str) -> Decorator:
+    """Adds `--witness-policy`; the command gets a `WitnessPolicy` or None."""
+    return _option("--witness-policy", type=WITNESS_POLICY, metavar="FILE", help=help_text)
 
 
 def key_file_option(help_text: str, *, required: bool = True) -> Decorator:

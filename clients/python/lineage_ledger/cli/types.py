@@ -13,6 +13,7 @@ import click
 from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats.digest import parse_digest
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import MAX_POLICY_BYTES, WitnessPolicy
 from lineage_ledger.v1 import entry_pb2
 
 if TYPE_CHECKING:
@@ -99,6 +100,15 @@ def parse_verifier_key(text: str) -> Verifier:
     return Verifier.parse(text)
 
 
+def read_witness_policy(text: str) -> WitnessPolicy:
+    """The policy (C2SP tlog-policy) in the file of that name. Raises `SettingsError` or `MalformedError`."""
+    try:
+        with Path(text).open("rb") as file:
+            return WitnessPolicy.parse(file.read(MAX_POLICY_BYTES + 1))
+    except OSError as error:
+        raise SettingsError(f"cannot read the witness policy {text}: {error.strerror}") from error
+
+
 def read_line(path: Path) -> str:
     """The one line of a small file. Raises `SettingsError`, which shows nothing of it."""
     try:
@@ -121,3 +131,4 @@ PAIR: Final = Parsed("name=value", tuple, parse_pair)
 REFERENCE: Final = Parsed("digest[:role]", tuple, parse_reference)
 TIME: Final = Parsed("time", int, parse_time)
 VERIFIER_KEY: Final = Parsed("vkey", Verifier, parse_verifier_key)
+WITNESS_POLICY: Final = Parsed("file", WitnessPolicy, read_witness_policy)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from lineage_ledger.cli import entry_view, lineage_view
+from lineage_ledger.cli import cosignatures, entry_view, lineage_view
 from lineage_ledger.cli.lineage import Lineage
-from lineage_ledger.cli.options import examples, output_option
+from lineage_ledger.cli.options import examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Fields, Output, Unchecked
 from lineage_ledger.cli.receipt import ENTRY_SUFFIX
 from lineage_ledger.cli.types import FILE, VERIFIER_KEY
@@ -19,6 +21,7 @@ from lineage_ledger.formats.describe import describe, format_time
 from lineage_ledger.formats.merkle import leaf_hash
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
+from lineage_ledger.formats.witness_policy import Cosignature, WitnessPolicy
 from lineage_ledger.receipts import verify_receipt
 
 _LIMIT = (
@@ -35,6 +38,7 @@ class UncheckableError(LineageError):
         "lineage verify loan.receipt --key 'example.com/ledger/prod+8f5e2c0d+AZ…='",
         "lineage verify loan.receipt --key ledger.vkey",
         "lineage verify entry.tlog-proof --entry entry.tlog-proof.entry --key ledger.vkey",
+        "lineage verify loan.receipt --key ledger.vkey --witness-policy witnesses.policy",
     )
 )
 @click.argument("file", type=FILE)
@@ -50,48 +54,57 @@ class UncheckableError(LineageError):
     help="The ledger's verifier key, or the file that holds it; from elsewhere than the receipt.",
 )
 @click.option("--entry", type=FILE, help="The entry's bytes, for a tlog-proof. [default: FILE.entry]")
+@witness_policy_option("Witnesses of which a quorum must have cosigned the checkpoint, too (C2SP tlog-policy).")
 @output_option
-def verify(file: Path, verifier_key: Verifier, entry: Path | None, out: Output) -> None:
+def verify(
+    file: Path, verifier_key: Verifier, entry: Path | None, witness_policy: WitnessPolicy | None, out: Output
+) -> None:
     """Check a receipt offline.
 
-    No server and no network are needed, only the file and the ledger's key.
+    No server and no network are needed, only the file and the ledger's key. With a witness policy, the receipt proves
+    nothing unless a quorum of its witnesses saw the same history as everybody else.
 
     Exit status: 0 if it proves what is printed, 1 if it does not, 2 if it could not be checked.
     """
     try:
         data = _read(file, receipt_format.MAX_RECEIPT_BYTES)
         if data.startswith(tlog_proof.HEADER.encode()):
-            _verify_proof(
-                data, _read(entry or file.with_name(file.name + ENTRY_SUFFIX), MAX_ENTRY_BYTES), verifier_key, out
-            )
+            proven = _read(entry or file.with_name(file.name + ENTRY_SUFFIX), MAX_ENTRY_BYTES)
+            _verify_proof(data, proven, verifier_key, witness_policy, out)
         else:
-            _verify_lineage(data, verifier_key, out)
+            _verify_lineage(data, verifier_key, witness_policy, out)
     except UncheckableError as error:
         raise Unchecked(error, as_json=out.as_json) from error
 
 
-def _verify_lineage(data: bytes, verifier: Verifier, out: Output) -> None:
-    verified = verify_receipt(data, verifier)
+def _verify_lineage(data: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
+    verified = verify_receipt(data, verifier, policy)
     lineage = Lineage.of_receipt(verified)
     block_time = format_time(verified.block_time_unix_ns)
     document = {
         "prediction_id": str(verified.prediction_id),
         "block": {"number": verified.block_number, "time": block_time},
         **lineage_view.document(lineage),
-    }
+    } | _witnesses(verified.cosignatures, policy)
     out.show(
         document,
         lineage_view.tree(lineage),
         (("", ""),),
         lineage_view.summary(lineage),
         ((f"on record since {block_time}, block {verified.block_number:,}, by the ledger's clock", ""),),
+        *cosignatures.lines(verified.cosignatures),
         *lineage_view.limits(lineage),
     )
 
 
-def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) -> None:
+def _witnesses(found: Sequence[Cosignature], policy: WitnessPolicy | None) -> dict[str, Any]:
+    return {} if policy is None else {"cosignatures": cosignatures.document(found)}
+
+
+def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
     proof = tlog_proof.TlogProof.parse(data)
-    checkpoint = proof.verify(entry, verifier)
+    checkpoint = proof.verify(entry, verifier, policy)
+    cosigned = () if policy is None else policy.cosignatures(proof.checkpoint)
     document = {
         "verified": True,
         "origin": checkpoint.origin,
@@ -99,7 +112,7 @@ def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) ->
         "index": proof.index,
         "leaf_hash": leaf_hash(entry).hex(),
         "limits": [_LIMIT],
-    }
+    } | _witnesses(cosigned, policy)
     try:
         described = describe(entry)
     except MalformedError:
@@ -115,6 +128,7 @@ def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, out: Output) ->
             ("verified", "bold green"),
             (f": entry {proof.index} of the tree of {checkpoint.size:,} entries that {checkpoint.origin} signed", ""),
         ),
+        *cosignatures.lines(cosigned),
         ((f"not shown: {_LIMIT}", "dim"),),
     )
 

@@ -20,10 +20,11 @@ from lineage_ledger.formats import merkle
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.text import decode_base64, encode_base64, parse_decimal
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 MAX_PROOF_BYTES: Final = 16 * 1024
-"""A checkpoint of at most 4,096 bytes, 63 hashes, and 8 KiB for what others put into `extra`."""
+"""A checkpoint of at most 8,000 bytes, 63 hashes, and 5 KiB for what others put into `extra`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,14 @@ class TlogProof:
         index = parse_decimal(lines.pop(0).removeprefix("index "))
         return cls(index, tuple(map(decode_base64, lines)), checkpoint, extra)
 
-    def verify(self, entry: bytes, verifier: Verifier) -> Checkpoint:
+    def verify(self, entry: bytes, verifier: Verifier, policy: WitnessPolicy | None = None) -> Checkpoint:
         """Check that `entry` is at this index of the log whose key `verifier` is; returns the checkpoint it is under.
 
-        Raises `MalformedError`, `SignatureError` or `ProofError`.
+        With a policy, the checkpoint must have the cosignatures of a quorum, too. Raises `MalformedError`,
+        `SignatureError`, `ProofError` or `QuorumError`.
         """
+        if policy is not None:
+            policy.check(self.checkpoint, verifier)
         checkpoint = Checkpoint.open(self.checkpoint, verifier)
         merkle.verify_inclusion(merkle.leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
         return checkpoint
