@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class LineageError(Exception):
     """Something that Lineage Ledger refuses or cannot do; its text says what, to what, and what to do about it."""
@@ -100,3 +105,41 @@ class RpcError(LineageError):
         self.status = status
         self.reason = reason
         self.metadata = metadata or {}
+
+
+class HistoryError(VerificationError):
+    """What a ledger signed contradicts what it signed before, or what was asked of it.
+
+    `evidence` holds the signed notes it is about, the older first; `proof` the consistency proof that failed, 32 bytes
+    each. `folder` is where a checkpoint file kept them, None if they are here only.
+    """
+
+    def __init__(self, message: str, *, evidence: tuple[bytes, ...], proof: tuple[bytes, ...] = ()) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+        self.proof = proof
+        self.folder: Path | None = None
+
+    def __str__(self) -> str:
+        kept = f". The evidence is in {self.folder}" if self.folder is not None else ""
+        return super().__str__() + kept
+
+
+class ForkError(HistoryError):
+    """The ledger signed two trees that are not of one history."""
+
+
+class RollbackError(HistoryError):
+    """The ledger answered with a smaller tree than it had signed before the question."""
+
+
+class StaleError(HistoryError):
+    """The newest block is older than it may be, or from a time that is still to come."""
+
+
+class OtherOriginError(HistoryError):
+    """The checkpoint of another ledger than the one that is pinned."""
+
+
+class CheckpointFileError(LineageError):
+    """A file of remembered checkpoints that cannot be read, written or believed."""
