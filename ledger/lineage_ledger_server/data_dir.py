@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class DataDir:
         self.lock = root / "lock"
         self.admin_socket = root / "admin.sock"
         self.ledger_key = root / "keys" / "ledger.key"
+        self.new_ledger_key = root / "keys" / "ledger.key.new"
+        """Made before the ledger's key is changed to it."""
         self.admin_key = root / "keys" / "admin.key"
         self.verifier_key = root / "verifier.key"
 
@@ -30,6 +33,25 @@ class DataDir:
     def exists(self) -> bool:
         """Whether a ledger was created here."""
         return self.verifier_key.exists()
+
+    def promote_ledger_key(self, retired_key_id: bytes | None) -> None:
+        """`ledger.key.new` becomes `ledger.key`; what has that name is kept as the retired key of this id, if any."""
+        if retired_key_id is not None:
+            self.ledger_key.rename(self.ledger_key.with_name(f"ledger-{retired_key_id.hex()}.retired"))
+        self.new_ledger_key.rename(self.ledger_key)
+        _sync_folder(self.ledger_key.parent)
+
+    def write_verifier_key(self, verifier_key: str) -> None:
+        """Write it, whole or not at all, unless it is there."""
+        line = f"{verifier_key}\n"
+        if self.exists and self.verifier_key.read_text() == line:
+            return
+        temporary = self.verifier_key.with_suffix(".new")
+        with temporary.open("w") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.verifier_key)
 
     def make(self) -> None:
         """Create the folders that are missing, for this account alone; take from others what they may do with these.
@@ -67,3 +89,11 @@ class DataDir:
                 f"{self.root} holds no ledger, but other things ({others[0]!r}, say): give a ledger a folder of its "
                 "own, which is made if it is not there"
             )
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from lineage_ledger.errors import CorruptError, SettingsError
-from lineage_ledger.formats import checkpoint, keys, merkle, note, strict
+from lineage_ledger.formats import keys, merkle, note, strict
+from lineage_ledger.formats.ledger_keys import LedgerKeys
 from lineage_ledger_server.data_dir import DataDir
-from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.genesis import genesis_group
 from lineage_ledger_server.sequencer.sequencer import Position, Sequencer, Status, ignore_status, sign_head
+from lineage_ledger_server.sequencer.signing import LedgerSigner
 from lineage_ledger_server.store.lock import ExclusiveLock
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.reconcile import Standing, reconcile
@@ -33,13 +33,18 @@ class Ledger:
     """An opened ledger and all that writes and reads it."""
 
     origin: str
-    verifier: note.Verifier
-    """Of the checkpoints; its text is what clients pin."""
+    data_dir: DataDir
+    signer: LedgerSigner
     admin_public_keys: frozenset[bytes]
     store: LogStore
     reader: LogReader
     sequencer: Sequencer
     lock: ExclusiveLock
+
+    @property
+    def verifier(self) -> note.Verifier:
+        """The key of the newest published checkpoint; its text is what clients pin."""
+        return self.signer.keys.verifier_at(self.reader.head().size)
 
     def close(self) -> None:
         """Commit and answer what waits, then let go of everything."""
@@ -58,18 +63,19 @@ def open_ledger(
     """Open the ledger in `data_dir` to write, making it first if there is none; the sequencer is running afterwards.
 
     `origin` names a new ledger (by default it gets a random name) and must be that of an existing one. Raises
-    `LockedError`, `HeadMismatchError`, `CorruptError`, `InvalidKeyError` or `SettingsError`.
+    `LockedError`, `HeadMismatchError`, `CorruptError`, `InvalidKeyError`, `SettingsError`, or `VerificationError` for a
+    head record that none of the ledger's keys signed.
     """
     data_dir.make()
     lock = ExclusiveLock(data_dir.lock)
     store: LogStore | None = None
     try:
         is_new = not data_dir.exists
-        signer = _ledger_signer(data_dir, origin)
+        name = _name(data_dir, origin)
         store = LogStore.open(data_dir.log)
         if is_new:
-            _create(data_dir, store, signer)
-        return _open(data_dir, store, lock, signer, block_interval_s, on_status)
+            _create(data_dir, store)
+        return _open(data_dir, store, lock, name, block_interval_s, on_status)
     except BaseException:
         if store is not None:
             store.close()
@@ -77,9 +83,10 @@ def open_ledger(
         raise
 
 
-def _ledger_signer(data_dir: DataDir, origin: str | None) -> note.Signer:
-    """The ledger's key; its name is the origin."""
-    if not data_dir.ledger_key.exists():
+def _name(data_dir: DataDir, origin: str | None) -> str:
+    """The origin, which is the name of the ledger's key; a new ledger gets its key here."""
+    held = next((path for path in (data_dir.ledger_key, data_dir.new_ledger_key) if path.exists()), None)
+    if held is None:
         if data_dir.exists or data_dir.log.exists():
             raise SettingsError(
                 f"{data_dir.ledger_key} is missing, the ledger cannot sign without it; put the key back from its backup"
@@ -87,23 +94,25 @@ def _ledger_signer(data_dir: DataDir, origin: str | None) -> note.Signer:
         name = origin or f"ledger.local/{secrets.token_hex(4)}"
         keys.check_name(_admin_name(name))  # the longer of the two
         keys.check_name(name)
-        keys.write_signing_key(data_dir.ledger_key, name, keys.SigningKey.generate())
-    name, key = keys.read_signing_key(data_dir.ledger_key)
+        held = data_dir.ledger_key
+        keys.write_signing_key(held, name, keys.SigningKey.generate())
+    name, _ = keys.read_signing_key(held)
     if origin is not None and origin != name:
         raise SettingsError(
             f"the ledger in {data_dir.root} has the origin {name!r}, not {origin!r}; leave --origin out"
         )
-    return note.Signer(name, key)
+    return name
 
 
-def _create(data_dir: DataDir, store: LogStore, signer: note.Signer) -> None:
+def _create(data_dir: DataDir, store: LogStore) -> None:
     """Admin key, genesis, first block. The verifier key's file is last: without it creating starts where it stopped."""
+    signer = note.Signer(*keys.read_signing_key(data_dir.ledger_key))
     if store.size == 0:
         if not data_dir.admin_key.exists():
             keys.write_signing_key(data_dir.admin_key, _admin_name(signer.name), keys.SigningKey.generate())
         _, admin_key = keys.read_signing_key(data_dir.admin_key)
         store.append(genesis_group(signer.name, signer.key.public_key, [admin_key.public_key], time.time_ns()))
-    _write_text_atomically(data_dir.verifier_key, f"{signer.verifier}\n")
+    data_dir.write_verifier_key(str(signer.verifier))
     _log.info("created ledger", origin=signer.name, verifier_key=str(signer.verifier))
 
 
@@ -115,23 +124,24 @@ def _open(
     data_dir: DataDir,
     store: LogStore,
     lock: ExclusiveLock,
-    signer: note.Signer,
+    name: str,
     block_interval_s: float,
     on_status: Callable[[Status], object],
 ) -> Ledger:
     head_record = HeadRecord(data_dir.head)
     head = head_record.read()
+    standing = reconcile(head, store)
+    # All that is committed, the head's tree or what lies beyond it, which was hashed again just now: a crash may have
+    # come between a change of the key and the first checkpoint of the new one.
+    committed = Head(store.size, store.root(), b"")
+    signer = LedgerSigner(data_dir, _ledger_keys(LogReader(store, lambda: committed), data_dir, name))
     if head is not None:
-        checkpoint.Checkpoint.open(head.note, signer.verifier)
-    if reconcile(head, store) is not Standing.CURRENT:
-        head_record.write(sign_head(store, signer))
+        signer.keys.open(head.note)
+    if standing is not Standing.CURRENT:
+        head_record.write(sign_head(store, signer.signer))
+    signer.settle()
     reader = LogReader(store, head_record)
     genesis = strict.parse_entry(reader.entry(0)).genesis
-    if genesis.origin != signer.name or genesis.ledger_public_key != signer.verifier.public_key:
-        raise SettingsError(
-            f"{data_dir.ledger_key} is the key of {signer.name!r}, the log is that of {genesis.origin!r}; "
-            "put the right key there"
-        )
     with store.snapshot() as snapshot:
         last = snapshot.last_block()
     if last is None:
@@ -162,8 +172,9 @@ def _open(
     )
     sequencer.start()
     return Ledger(
-        origin=signer.name,
-        verifier=signer.verifier,
+        origin=name,
+        data_dir=data_dir,
+        signer=signer,
         admin_public_keys=frozenset(genesis.admin_public_keys),
         store=store,
         reader=reader,
@@ -172,10 +183,12 @@ def _open(
     )
 
 
-def _write_text_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _ledger_keys(reader: LogReader, data_dir: DataDir, name: str) -> LedgerKeys:
+    """The keys that the log says the ledger had. Raises `SettingsError` if it is another ledger's."""
+    genesis = strict.parse_entry(reader.entry(0)).genesis
+    if genesis.origin != name:
+        raise SettingsError(
+            f"{data_dir.ledger_key} is the key of {name!r}, the log is that of {genesis.origin!r}; "
+            "put the right key there"
+        )
+    return reader.ledger_keys()

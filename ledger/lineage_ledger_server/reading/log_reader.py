@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from lineage_ledger.formats import seal as seals
 from lineage_ledger.formats import strict
+from lineage_ledger.formats.ledger_keys import LedgerKeys, follow
+from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.seal import ParsedSeal
 from lineage_ledger.v1 import entry_pb2
@@ -28,6 +30,7 @@ from lineage_ledger_server.reading.verified_rows import (
     last_batch,
     parse_pointed,
     parse_seal,
+    pointed_entry,
     seal_of_row,
 )
 from lineage_ledger_server.reading.verified_tree import TileCache, VerifiedTree
@@ -219,6 +222,25 @@ class LogReader:
             if len(page) < wanted:
                 break
         return found
+
+    # The ledger's keys
+
+    def key_changes(self) -> list[tuple[int, bytes]]:
+        """Index and entry of every change of the ledger's key up to the head."""
+        tree = self._current()
+        with self._store.snapshot() as snapshot:
+            indexes = snapshot.ledger_key_indexes()
+        changes = [(index, pointed_entry(tree, index)) for index in indexes if index < tree.head.size]
+        for index, entry in changes:
+            if not strict.parse_entry(entry).HasField("ledger_key"):
+                damaged("meta", "names another entry than a change of the ledger's key", index)
+        return changes
+
+    def ledger_keys(self) -> LedgerKeys:
+        """The keys that the ledger had up to the head; every change's signatures are checked."""
+        genesis = self.entry(0)
+        first = strict.parse_entry(genesis).genesis
+        return follow(Verifier(first.origin, first.ledger_public_key), genesis, self.key_changes())
 
     # Blocks
 

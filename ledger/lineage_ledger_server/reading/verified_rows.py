@@ -53,7 +53,7 @@ def seal_of_row(tree: VerifiedTree, row: BatchRow, chain_id: bytes | None) -> Pa
 
 def parse_seal(tree: VerifiedTree, index: int) -> ParsedSeal:
     """The seal that a row points at."""
-    entry = _pointed_entry(tree, index)
+    entry = pointed_entry(tree, index)
     try:
         return seals.parse_seal(entry)
     except LineageError as error:
@@ -62,15 +62,15 @@ def parse_seal(tree: VerifiedTree, index: int) -> ParsedSeal:
 
 def parse_pointed(tree: VerifiedTree, index: int) -> entry_pb2.Entry:
     """The message of the entry that a row points at."""
-    return strict.parse_entry(_pointed_entry(tree, index))
+    return strict.parse_entry(pointed_entry(tree, index))
 
 
-def _pointed_entry(tree: VerifiedTree, index: int) -> bytes:
+def pointed_entry(tree: VerifiedTree, index: int) -> bytes:
     """The entry that a row points at, which has to be there."""
     try:
         return tree.entry(index)
     except IndexOutOfRangeError:
-        damaged("batches, chains, producers or blocks", f"points at index {index}, which is not published", index)
+        damaged("batches, chains, producers, blocks or meta", f"points at index {index}, which is not published", index)
 
 
 def checked_producer(tree: VerifiedTree, public_key: bytes, row: ProducerRow) -> ProducerRow | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from lineage_ledger.formats import merkle, strict
+from lineage_ledger.formats.ledger_keys import LedgerKeys
 from lineage_ledger.v1 import append_pb2, entry_pb2
-from lineage_ledger_server.errors import RefusedError
+from lineage_ledger_server.errors import AdminError, RefusedError
 from lineage_ledger_server.sequencer import chains, producers
 from lineage_ledger_server.sequencer.check import CheckedBatch
 from lineage_ledger_server.sequencer.producers import AdminChange
+from lineage_ledger_server.sequencer.signing import KeyChange, check_follows
 from lineage_ledger_server.sequencer.state import State
 from lineage_ledger_server.store.rows import BatchRow, GroupWrite
 
@@ -19,14 +21,17 @@ class Group:
     no trace. `finish` closes the group.
     """
 
-    def __init__(self, state: State, first_index: int, block_number: int) -> None:
+    def __init__(self, state: State, first_index: int, block_number: int, ledger_keys: LedgerKeys) -> None:
         self._state = state
         self._first_index = first_index
         self._block_number = block_number
+        self._ledger_keys = ledger_keys
         self._next_index = first_index
         self._packed: list[bytes] = []
         self._leaf_hashes: list[bytes] = []
         self._batches: list[BatchRow] = []
+        self.key_change: tuple[KeyChange, int] | None = None
+        """The change of the ledger's key in this group, and its index."""
 
     @property
     def empty(self) -> bool:
@@ -101,6 +106,19 @@ class Group:
         self._state.changed_producers[change.public_key] = producer
         return index
 
+    def add_key_change(self, change: KeyChange) -> int:
+        """Take a change of the ledger's key; returns the index of its entry. Raises `AdminError`.
+
+        One a group: the next must replace this one's key, which is in force once the group is written.
+        """
+        check_follows(change, self._ledger_keys)
+        if self.key_change is not None:
+            raise AdminError("the ledger's key is being changed by another call", reason="INVALID_ARGUMENT")
+        index = self._next_index
+        self._add_entry(change.entry)
+        self.key_change = (change, index)
+        return index
+
     def finish(self, time_unix_ns: int, previous_block_hash: bytes) -> tuple[GroupWrite, bytes]:
         """Close the group with its block; returns what to write, and the leaf hash of the block's entry."""
         block = entry_pb2.Block(
@@ -118,8 +136,15 @@ class Group:
             producers={key: producer.row for key, producer in self._state.changed_producers.items()},
             block_number=self._block_number,
             block_index=block_index,
+            ledger_keys=self._key_changes(),
         )
         return write, block_hash
+
+    def _key_changes(self) -> list[int]:
+        """Indexes of all changes of the ledger's key, if one of them is in this group."""
+        if self.key_change is None:
+            return []
+        return [*(index for index, _ in self._ledger_keys.changes[1:]), self.key_change[1]]
 
     def _add_entry(self, entry: bytes) -> bytes:
         strict.check_entry(entry)

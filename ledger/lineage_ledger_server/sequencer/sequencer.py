@@ -26,9 +26,9 @@ from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.check import CheckedBatch
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.group import Group
-from lineage_ledger_server.sequencer.producers import AdminChange
+from lineage_ledger_server.sequencer.signing import KeyChange, LedgerSigner
 from lineage_ledger_server.sequencer.state import State
-from lineage_ledger_server.sequencer.submissions import Appended, Changed, Outcome, Submission, SubmissionQueue
+from lineage_ledger_server.sequencer.submissions import Appended, Changed, Outcome, Submission, SubmissionQueue, Work
 from lineage_ledger_server.store.log_store import LogStore
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Sequencer:
         store: LogStore,
         head_record: HeadRecord,
         reader: LogReader,
-        signer: note.Signer,
+        signer: LedgerSigner,
         position: Position,
         clock: LedgerClock,
         block_interval_s: float = 60.0,
@@ -104,7 +104,7 @@ class Sequencer:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, work: CheckedBatch | AdminChange | Exception, done: Callable[[Outcome], object]) -> None:
+    def submit(self, work: Work, done: Callable[[Outcome], object]) -> None:
         """Queue work; `done` gets its outcome. Blocks while too much waits; raises `NotWritableError` when stopping."""
         self._queue.put(Submission(work, done))
 
@@ -144,14 +144,18 @@ class Sequencer:
     def _commit(self, submissions: list[Submission]) -> list[Outcome]:
         """One group: decide, write, sign, publish. Writes an empty one if nothing was written for too long."""
         self._publish()  # what an earlier round wrote and could not sign
-        group = Group(self._state, self._store.size, self._position.block_number + 1)
+        group = Group(self._state, self._store.size, self._position.block_number + 1, self._signer.keys)
         decided = [_decide(group, submission.work) for submission in submissions]
         if not group.empty or time.monotonic() >= self._write_due_s:
             write, block_hash = group.finish(self._clock.now_unix_ns(), self._position.block_hash)
             self._store.append(write)
             self._state.keep()
             self._position = Position(write.block_number, block_hash)
+            if group.key_change is not None:
+                self._signer.changed(*group.key_change)
             self._publish()
+            if group.key_change is not None:
+                self._settle_keys()
         head = self._head
         return [
             outcome if isinstance(outcome, Exception)
@@ -168,7 +172,7 @@ class Sequencer:
         """
         if self._store.size == self._head.size:
             return
-        head = sign_head(self._store, self._signer)
+        head = sign_head(self._store, self._signer.signer)
         recorded = self._head_record.read()
         if recorded is None or recorded[:2] not in (self._head[:2], head[:2]):
             raise ServerError("the head record changed under this process; something else writes this ledger. Stop it")
@@ -176,6 +180,13 @@ class Sequencer:
         self._head = head
         self._write_due_s = time.monotonic() + self._block_interval_s
         self._set_status(Status(writable=True))
+
+    def _settle_keys(self) -> None:
+        """The key files get their names; if they cannot, the ledger signs on, and the next start tries again."""
+        try:
+            self._signer.settle()
+        except Exception as error:  # noqa: BLE001  # the change is made and published; nobody must be told otherwise
+            _log.error("the new key's file could not be given its name; the next start does it", cause=str(error))
 
     def _set_status(self, status: Status, error: Exception | None = None) -> None:
         changed = status[:2] != self._status[:2]
@@ -200,11 +211,13 @@ def sign_head(store: LogStore, signer: note.Signer) -> Head:
     return Head(store.size, root, checkpoint.Checkpoint(signer.name, store.size, root).sign(signer))
 
 
-def _decide(group: Group, work: CheckedBatch | AdminChange | Exception) -> append_pb2.Acknowledgement | int | Exception:
+def _decide(group: Group, work: Work) -> append_pb2.Acknowledgement | int | Exception:
     if isinstance(work, Exception):
         return work
     try:
-        return group.add_batch(work) if isinstance(work, CheckedBatch) else group.add_change(work)
+        if isinstance(work, CheckedBatch):
+            return group.add_batch(work)
+        return group.add_key_change(work) if isinstance(work, KeyChange) else group.add_change(work)
     except LineageError as error:
         return error
 

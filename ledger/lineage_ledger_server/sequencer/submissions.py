@@ -12,6 +12,7 @@ from lineage_ledger_server.errors import NotWritableError
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.sequencer.check import CheckedBatch
 from lineage_ledger_server.sequencer.producers import AdminChange
+from lineage_ledger_server.sequencer.signing import KeyChange
 
 _OVERHEAD_BYTES = 1_024  # what a waiting submission costs beside its bytes
 
@@ -33,6 +34,7 @@ class Changed:
 
 
 Outcome = Appended | Changed | Exception
+Work = CheckedBatch | AdminChange | KeyChange | Exception
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Submission:
     before it came this far.
     """
 
-    work: CheckedBatch | AdminChange | Exception
+    work: Work
     done: Callable[[Outcome], object]
 
     @property

@@ -1,4 +1,4 @@
-"""AdminService: producers and statistics."""
+"""AdminService: producers, the ledger's key, and statistics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lineage_ledger_server.errors import RefusedError, ServerError
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.ledger import Ledger
 from lineage_ledger_server.sequencer import producers
+from lineage_ledger_server.sequencer.producers import AdminChange
+from lineage_ledger_server.sequencer.signing import KeyChange, check_key_change
 from lineage_ledger_server.sequencer.submissions import Changed
 from lineage_ledger_server.services.append import AppendService, wait_for
 from lineage_ledger_server.services.errors import answers
@@ -58,8 +60,21 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         changed = self._change(request.entry, "producer_compromised", context)
         return admin_pb2.CompromiseProducerResponse(index=changed.index, checkpoint=changed.head.note)
 
+    @answers
+    def ChangeLedgerKey(
+        self, request: admin_pb2.ChangeLedgerKeyRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ChangeLedgerKeyResponse:
+        ledger = self._ledger
+        new_key_file = ledger.data_dir.new_ledger_key
+        change = check_key_change(request.entry, ledger.origin, ledger.admin_public_keys, new_key_file)
+        changed = self._changed(change, context)
+        return admin_pb2.ChangeLedgerKeyResponse(index=changed.index, checkpoint=changed.head.note)
+
     def _change(self, entry: bytes, kind: str, context: grpc.ServicerContext) -> Changed:
         change = producers.check_admin_entry(entry, kind, self._ledger.origin, self._ledger.admin_public_keys)
+        return self._changed(change, context)
+
+    def _changed(self, change: AdminChange | KeyChange, context: grpc.ServicerContext) -> Changed:
         outcome = wait_for(self._ledger.sequencer, change, context)
         if not isinstance(outcome, Changed):
             raise ServerError("the sequencer answered an admin's change with something else")

@@ -27,6 +27,7 @@ from lineage_ledger_server.sequencer.sequencer import Sequencer
 from lineage_ledger_server.sequencer.submissions import Appended, Outcome
 from lineage_ledger_server.services.acknowledgements import Acknowledger
 from lineage_ledger_server.services.errors import answers
+from lineage_ledger_server.services.key_history import key_history
 
 MAX_BATCHES_PER_MESSAGE: Final = 1_024
 MAX_BYTES_PER_MESSAGE: Final = 4 * 1024 * 1024
@@ -111,6 +112,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
             max_batch_bytes=seal.MAX_BATCH_BYTES,
             max_batch_entries=seal.MAX_BATCH_ENTRIES,
             server_version=__version__,
+            key_history=key_history(self._ledger.reader, self._ledger.reader.head().size, with_proof=False),
         )
 
 

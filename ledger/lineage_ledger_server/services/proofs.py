@@ -11,6 +11,7 @@ from lineage_ledger.v1 import proofs_pb2, proofs_pb2_grpc
 from lineage_ledger_server.errors import RefusedError
 from lineage_ledger_server.services.entries import parse_prediction_id
 from lineage_ledger_server.services.errors import answers, check_active
+from lineage_ledger_server.services.key_history import key_history
 from lineage_ledger_server.services.receipt import make_receipt
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
     def GetCheckpoint(
         self, request: proofs_pb2.GetCheckpointRequest, context: grpc.ServicerContext
     ) -> proofs_pb2.GetCheckpointResponse:
-        return proofs_pb2.GetCheckpointResponse(checkpoint=self._reader.head().note)
+        head = self._reader.head()
+        response = proofs_pb2.GetCheckpointResponse(checkpoint=head.note)
+        if request.with_key_history:
+            response.key_history.CopyFrom(key_history(self._reader, head.size, with_proof=True))
+        return response
 
     @answers
     def GetInclusionProof(

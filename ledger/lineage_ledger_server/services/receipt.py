@@ -50,6 +50,7 @@ def make_receipt(
         batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, places))
     indexes = {GENESIS_INDEX, _opening_seal(reader, prediction_id), _closing_block(reader, located.seal_index), *seals}
     indexes.update(entry.index for entry in sealed)
+    indexes.update(index for index, _ in reader.key_changes() if index < head.size)
     indexes.update(_producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size))
     receipt = Receipt(
         prediction_id,

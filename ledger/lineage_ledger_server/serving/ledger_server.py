@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.note import Verifier
 from lineage_ledger.v1 import admin_pb2, admin_pb2_grpc, append_pb2, append_pb2_grpc
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.index.indexer import Indexer
@@ -61,7 +62,6 @@ class LedgerServer:
             block_interval_s=settings.block_interval_s,
             on_status=self._on_status,
         )
-        self.verifier = self.ledger.verifier
         self.reader = self.ledger.reader
         try:
             self._indexer = Indexer(self._data_dir.index, self.ledger.reader)
@@ -74,6 +74,11 @@ class LedgerServer:
             self.ledger.close()
             raise
         self._timer = threading.Thread(target=self._check_readers, name="lmdb-readers", daemon=True)
+
+    @property
+    def verifier(self) -> Verifier:
+        """The key of the newest checkpoint."""
+        return self.ledger.verifier
 
     def _make_server(self, workers: int, policy: access.AccessPolicy) -> grpc.Server:
         server = make_server(workers, policy, self._health, _SERVICES)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from lineage_ledger.errors import SettingsError
-from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import HeadRecord
 from lineage_ledger_server.index.lookup import Lookup
@@ -35,12 +33,12 @@ class ReaderServer:
         data_dir = DataDir(settings.data, settings.head)
         if not data_dir.exists:
             raise SettingsError(f"there is no ledger in {settings.data} to read; `lineage serve --data` makes one")
-        self.verifier = Verifier.parse(data_dir.verifier_key.read_text().strip())
         self._head = HeadRecord(data_dir.head, read_only=True)
         self._log = LogStore.open(data_dir.log, read_only=True)
         self._drain_s = settings.drain_s
         self.reader = LogReader(self._log, self._head)
-        Checkpoint.open(self.reader.head().note, self.verifier)
+        keys = self.reader.ledger_keys()
+        self.verifier = keys.verifier_at(keys.open(self.reader.head().note).size)
         self._index = IndexStore.open(data_dir.index, origin=self.verifier.name, read_only=True)
         self._health = Health()
         self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES)

@@ -176,6 +176,11 @@ class LogSnapshot:
         found = self._checked_rows_from("producers", after + b"\0", limit)
         return [(key, rows.producer_row(value)) for key, value in found]
 
+    def ledger_key_indexes(self) -> tuple[int, ...]:
+        """Indexes of the entries that changed the ledger's key, ascending."""
+        value = self._row("meta", rows.LEDGER_KEYS_KEY)
+        return () if value is None else rows.ledger_key_indexes(value)
+
     # Blocks
 
     def block_index(self, number: int) -> int | None:

@@ -195,6 +195,8 @@ class LogStore:
         put_all(txn, table("producers"), producers)
         block = row(rows.number_key(group.block_number), rows.number_key(group.block_index))
         put_all(txn, table("blocks"), [block], append=True)
+        if group.ledger_keys:
+            put_all(txn, table("meta"), [row(rows.LEDGER_KEYS_KEY, rows.ledger_keys_value(group.ledger_keys))])
 
     def _put_chain_ids(self, txn: WriteTransaction, chains: Mapping[bytes, ChainRow]) -> None:
         table = self._environment.table("chain_ids")

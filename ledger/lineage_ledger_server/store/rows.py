@@ -1,7 +1,7 @@
 """Rows of the log's tables: what they mean, and their bytes. Integers are big-endian, so that keys sort by number.
 
-Rows of `batches`, `directory`, `chains`, `chain_ids`, `producers` and `blocks`, and the row `ledger_keys` of `meta`, end
-with a checksum. It is against decay, not against people: a flipped bit must not hide that a key was compromised.
+Rows of `batches`, `directory`, `chains`, `chain_ids`, `producers` and `blocks`, and the row `ledger_keys` of `meta`,
+end with a checksum. It is against decay, not against people: a flipped bit must not hide that a key was compromised.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from lineage_ledger_server.errors import CorruptValueError
 HASH_SIZE = 32
 # Entries in a bundle, hashes in a tile.
 WIDTH = 256
+LEDGER_KEYS_KEY = b"ledger_keys"
+"""Key of the row of `meta` that points at the changes of the ledger's key."""
 TILE_BYTES = WIDTH * HASH_SIZE
 
 _U16 = struct.Struct(">H")

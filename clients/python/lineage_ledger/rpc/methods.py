@@ -68,5 +68,8 @@ RETIRE_PRODUCER = _method(
 COMPROMISE_PRODUCER = _method(
     "AdminService/CompromiseProducer", admin_pb2.CompromiseProducerRequest, admin_pb2.CompromiseProducerResponse
 )
+CHANGE_LEDGER_KEY = _method(
+    "AdminService/ChangeLedgerKey", admin_pb2.ChangeLedgerKeyRequest, admin_pb2.ChangeLedgerKeyResponse
+)
 LIST_PRODUCERS = _method("AdminService/ListProducers", admin_pb2.ListProducersRequest, admin_pb2.ListProducersResponse)
 GET_STATISTICS = _method("AdminService/GetStatistics", admin_pb2.GetStatisticsRequest, admin_pb2.GetStatisticsResponse)
