@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from lineage_ledger.errors import LineageError, VerificationError
 from lineage_ledger.formats import admin, merkle, strict
-from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.ledger_keys import LedgerKeys, UnknownPinError, follow
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.v1 import entry_pb2
+
+_LEDGER_KEY_TAG: Final = bytes((entry_pb2.Entry.LEDGER_KEY_FIELD_NUMBER << 3 | 2,))
 
 
 class ReceiptError(VerificationError):
@@ -37,6 +40,20 @@ class Signer:
     """For a compromised key."""
 
 
+def _ledger_keys(entries: Mapping[int, bytes], pinned: Verifier) -> LedgerKeys:
+    """The keys that the genesis and the changes of the ledger's key among the entries lead to from the pinned one."""
+    if 0 not in entries:
+        raise ReceiptError("the receipt must hold the genesis, at index 0 and nowhere else")
+    changes = [(index, entry) for index, entry in sorted(entries.items()) if entry[:1] == _LEDGER_KEY_TAG]
+    try:
+        return follow(pinned, entries[0], changes)
+    except UnknownPinError as error:
+        raise UnknownPinError(
+            f"{error}. A receipt from before the pinned key was put in force is verified with a key that was pinned "
+            "then: give that one, or ask for a new receipt"
+        ) from error
+
+
 class ProvenEntries:
     """The entries of a receipt. Raises a `LineageError` unless all of them are proven and strictly encoded.
 
@@ -46,7 +63,8 @@ class ProvenEntries:
     def __init__(
         self, entries: Mapping[int, bytes], tree: Sequence[bytes], checkpoint: bytes, verifier: Verifier
     ) -> None:
-        self.checkpoint = Checkpoint.open(checkpoint, verifier)
+        self.keys = _ledger_keys(entries, verifier)
+        self.checkpoint = self.keys.open(checkpoint)
         self.origin = self.checkpoint.origin
         self.raw = entries
         self.leaves = {index: merkle.leaf_hash(entry) for index, entry in entries.items()}
@@ -62,7 +80,7 @@ class ProvenEntries:
         """Indexes, ascending, by the field of `Entry` that is set."""
         for index in sorted(self.parsed):
             self.by_kind.setdefault(self.parsed[index].WhichOneof("kind") or "", []).append(index)
-        self.genesis = self._genesis(verifier)
+        self.genesis = self._genesis()
         self.signers = self._signers()
         """Producers by public key, from the entries about them, whose signatures are checked."""
 
@@ -71,16 +89,16 @@ class ProvenEntries:
         return sorted(index for kind in kinds for index in self.by_kind.get(kind, ()))
 
     def check_kinds(self, *known: str) -> None:
-        """That there are only entries of these kinds, a genesis and those about producers. Raises `ReceiptError`."""
-        if strange := self.by_kind.keys() - {"genesis", *known} - admin.PRODUCER_KINDS:
+        """That there are only entries of these kinds, those about keys, and a genesis. Raises `ReceiptError`."""
+        if strange := self.by_kind.keys() - {"genesis", "ledger_key", *known} - admin.PRODUCER_KINDS:
             raise ReceiptError(f"the receipt holds an entry of kind {min(strange)}, which does not belong in one")
 
-    def _genesis(self, verifier: Verifier) -> entry_pb2.Genesis:
+    def _genesis(self) -> entry_pb2.Genesis:
         if self.by_kind.get("genesis") != [0]:
             raise ReceiptError("the receipt must hold the genesis, at index 0 and nowhere else")
         genesis = self.parsed[0].genesis
-        if genesis.origin != self.origin or genesis.ledger_public_key != verifier.public_key:
-            raise ReceiptError("the genesis names another origin or another key than the checkpoint is signed with")
+        if genesis.origin != self.origin:
+            raise ReceiptError("the genesis names another origin than the checkpoint")
         return genesis
 
     def _signers(self) -> dict[bytes, Signer]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lineage_ledger.errors import LineageError, MalformedError, ProofError, VerificationError
+from lineage_ledger.errors import LineageError, MalformedError, ProofError, SignatureError, VerificationError
 from lineage_ledger.formats import merkle, strict
 from lineage_ledger.formats.admin import check_ledger_key_entry
 from lineage_ledger.formats.checkpoint import Checkpoint
@@ -24,6 +24,10 @@ MAX_CHANGES: Final = 1_000
 
 class KeyHistoryError(VerificationError):
     """Changes of a ledger's key that do not follow from each other, or do not lead to the pinned key."""
+
+
+class UnknownPinError(KeyHistoryError, SignatureError):
+    """The pinned key is none of those that the ledger had, as far as it was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def follow(pinned: Verifier, genesis: bytes, changes: Sequence[tuple[int, bytes]
         raise KeyHistoryError(f"{len(changes):,} changes of the ledger's key; at most {MAX_CHANGES:,} are followed")
     first = _parsed(0, genesis, "genesis").genesis
     if first.origin != pinned.name:
-        raise KeyHistoryError(f"the genesis is of {first.origin!r}, the pinned key of {pinned.name!r}")
+        raise UnknownPinError(f"the genesis is of {first.origin!r}, the pinned key of {pinned.name!r}")
     keys = [(0, Verifier(first.origin, first.ledger_public_key))]
     had = {first.ledger_public_key}
     for index, entry in changes:
@@ -86,9 +90,9 @@ def follow(pinned: Verifier, genesis: bytes, changes: Sequence[tuple[int, bytes]
         had.add(body.new_public_key)
         keys.append((index, Verifier(first.origin, body.new_public_key)))
     if pinned.public_key not in had:
-        raise KeyHistoryError(
-            f"the pinned key {pinned} is none of the {len(keys)} keys that the ledger {first.origin!r} had by this; "
-            f"the last of them is {keys[-1][1]}"
+        raise UnknownPinError(
+            f"the pinned key {pinned} is none of the keys that the ledger {first.origin!r} had by what is shown; the "
+            f"last of them is {keys[-1][1]}"
         )
     return LedgerKeys(tuple(keys))
 
