@@ -80,6 +80,12 @@ IMPURE = frozenset(
 )
 IMPURE_EXEMPT = f"{CLIENT}.formats.keys"
 
+# Rooms of the server that serve HTTP; the demo's model server is no part of it.
+WEB_ROOMS: Mapping[str, frozenset[str]] = {
+    "starlette": frozenset({"static", "witness", "demo"}),
+    "uvicorn": frozenset({"serving", "demo"}),
+}
+
 CLIENT_THIRD_PARTY = frozenset({"grpc", "google.protobuf", "nacl"})
 CLI_THIRD_PARTY = CLIENT_THIRD_PARTY | {"click", "rich"}
 WEB_THIRD_PARTY = frozenset({"urllib3"})
@@ -158,6 +164,8 @@ def judge_server(found: Import) -> Iterator[str]:
     room, target = room_of(found.importer), package_of(found.target)
     if target == "lmdb" and room != "store":
         yield found.refuse("lmdb is imported in lineage_ledger_server.store only")
+    if target in WEB_ROOMS and room not in WEB_ROOMS[target]:
+        yield found.refuse(f"{target} is imported in {', '.join(sorted(WEB_ROOMS[target]))} only")
     if target == SERVER:
         wanted = room_of(found.target)
         if room and not wanted:
@@ -229,6 +237,8 @@ def test_the_rooms_of_the_documentation_are_the_rooms_here(package: str) -> None
         (f"{SERVER}.index.writer", "from lmdb import Environment", "store only"),
         (f"{SERVER}.store.log_store", "from lineage_ledger_server.sequencer import group", "stands above store"),
         (f"{SERVER}.sequencer.group", "from ..services import append", "stands above sequencer"),
+        (f"{SERVER}.services.append", "from starlette.responses import Response", "static, witness only"),
+        (f"{SERVER}.static.http_app", "import uvicorn", "serving only"),
     ],
 )
 def test_a_wrong_import_is_caught(module: str, source: str, reason: str) -> None:

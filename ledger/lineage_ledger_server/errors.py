@@ -60,6 +60,10 @@ class IndexOutOfRangeError(ServerError):
         self.metadata = {"size": str(size)}
 
 
+class HttpProcessError(ServerError):
+    """The process that serves the log over HTTP cannot be started."""
+
+
 class ExportError(ServerError):
     """A folder that a log cannot be exported to: it holds another log, another history of it, or other things."""
 

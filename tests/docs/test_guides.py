@@ -18,6 +18,7 @@ from lineage_ledger.formats import prediction, receipt, seal, strict_rules
 from lineage_ledger_server.cli.serve import serve
 from lineage_ledger_server.services import admin, append, entries, find
 from lineage_ledger_server.serving import endpoint as grpc_endpoint
+from lineage_ledger_server.serving import web
 from lineage_ledger_server.store import environment
 from tests.docs import guide
 from tests.support.server import RunningServer
@@ -51,6 +52,10 @@ LIMITS = {
     "opinion of an attestation": record._MAX_PREDICATE_BYTES,
     "map of the log, which grows": environment.MAX_MAP_BYTES,
     "processes and threads that read the log at a time": environment.MAX_READERS,
+    "HTTP connections at a time; more are answered 503": web.MAX_CONNECTIONS,
+    "headers of an HTTP request": web.MAX_HEADER_BYTES,
+    "time to send an HTTP request, and to take any part of the answer": web.REQUEST_S,
+    "time that an HTTP connection may be idle": web.KEEP_ALIVE_S,
 }
 
 

@@ -44,6 +44,8 @@ class RunningServer:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )
             )
+        self._awaits_http = "--http" in options
+        self.http_url = ""
         self.address, self.verifier_key = self._read_banner()
         self.start_s = time.monotonic() - started
 
@@ -57,7 +59,9 @@ class RunningServer:
                     break
                 text += chunk
             found = re.search(r"verifier key: (\S+)\n(?:serving|reading) \S+ on (\S+), ", text)
-            if found:
+            http = re.search(r"serving the log on (\S+)\n", text)
+            if found and (http or not self._awaits_http):
+                self.http_url = http[1] if http else ""
                 return found[2], found[1]
         self.close()
         log = self.data.with_suffix(".log")

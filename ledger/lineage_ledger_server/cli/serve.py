@@ -12,6 +12,7 @@ import structlog
 from lineage_ledger_server.logs import configure_logs
 
 if TYPE_CHECKING:
+    from lineage_ledger_server.serving.http_process import HttpProcess
     from lineage_ledger_server.serving.ledger_server import LedgerServer
     from lineage_ledger_server.serving.reader_server import ReaderServer
 
@@ -24,6 +25,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Examples:
   lineage serve --data ledger
   lineage serve --data ledger --reader --listen 127.0.0.1:7462
+  lineage serve --data ledger --http 127.0.0.1:7463
   lineage serve --data ledger --origin example.com/ledger/prod --head /mnt/other/head
   lineage serve --data ledger --listen 0.0.0.0:7461 --tls-cert s.pem --tls-key s.key --client-ca ca.pem
 """
@@ -63,6 +65,11 @@ Examples:
 )
 @click.option("--reader", is_flag=True, help="Only read, beside the process that writes this ledger.")
 @click.option(
+    "--http",
+    metavar="HOST:PORT",
+    help="Serve the log over HTTP too (C2SP tlog-tiles), to whoever can connect; port 0 takes any free one.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["console", "json"]),
     default="console",
@@ -81,13 +88,16 @@ def serve(
     insecure: bool,
     max_append_streams: int,
     reader: bool,
+    http: str | None,
     log_format: str,
 ) -> None:
     """Serve a ledger. Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
 
     Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
     what it took. Readers (--reader) are processes of their own on the same files; appending never waits for them.
+    HTTP (--http) is served by one more such process, which ends with this one.
     """
+    from lineage_ledger_server.serving.http_process import HttpProcess
     from lineage_ledger_server.serving.ledger_server import LedgerServer
     from lineage_ledger_server.serving.reader_server import ReaderServer
     from lineage_ledger_server.serving.settings import ServerSettings
@@ -107,16 +117,25 @@ def serve(
         insecure=insecure,
         max_append_streams=max_append_streams,
     )
+    # Bound first: an address that cannot be had leaves no ledger behind.
+    http_process = None if http is None else HttpProcess(http, settings, log_format)
     if reader:
-        _serve_until_stopped(ReaderServer(settings), "reading")
+        _serve_until_stopped(ReaderServer(settings), "reading", http_process)
     else:
-        _serve_until_stopped(LedgerServer(settings), "serving")
+        _serve_until_stopped(LedgerServer(settings), "serving", http_process)
 
 
-def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str) -> None:
+def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str, http: HttpProcess | None) -> None:
     server.start()
-    click.echo(f"verifier key: {server.verifier}")
-    click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
-    signal.sigwait(_STOP_SIGNALS)
-    structlog.get_logger(__name__).info("stopping")
-    server.stop()
+    try:
+        click.echo(f"verifier key: {server.verifier}")
+        click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
+        if http is not None:
+            http.start()
+            click.echo(f"serving the log on {http.url}")
+        signal.sigwait(_STOP_SIGNALS)
+        structlog.get_logger(__name__).info("stopping")
+    finally:
+        if http is not None:
+            http.stop()
+        server.stop()
