@@ -31,6 +31,10 @@ class Tally:
 
     def _add_seal(self, index: int, body: entry_pb2.SealBody) -> None:
         self._post(Posting.SEALED, body.public_key, index)
+        if body.batch_sequence == 0:
+            self._post(Posting.OPENED, body.public_key, index)
+            if body.HasField("predecessor"):
+                self._post(Posting.RECOVERED, body.predecessor.chain_id, index)
         self.lost += sum(lost.count for lost in body.lost)
         bound: dict[bytes, int] = {}
         for binding in body.bindings:  # one deployment may have several rows

@@ -197,6 +197,18 @@ class LogReader:
             damaged("chains", f"names another entry than a conflict of chain {chain_id.hex()}", conflict_index)
         return ChainRow(row.ordinal, row.first_seal_index, last.seal_index, conflict_index)
 
+    def seals_of_chain(self, chain: ChainRow, first_sequence: int, limit: int) -> Iterator[int]:
+        """Indexes of at most `limit` seals of a chain up to the head, by sequence from `first_sequence` on."""
+        tree = self._current()
+        for sequence in range(first_sequence, first_sequence + limit):
+            with self._store.snapshot() as snapshot:
+                index = snapshot.seal_index_of(chain.ordinal, sequence)
+            if index is None or index >= tree.head.size:
+                return
+            if parse_seal(tree, index).body.batch_sequence != sequence:
+                damaged("directory", f"names another seal than batch {sequence} of chain {chain.ordinal}", index)
+            yield index
+
     def producer(self, public_key: bytes) -> ProducerRow | None:
         """The entries, up to the head, that registered and ended the producer."""
         tree = self._current()

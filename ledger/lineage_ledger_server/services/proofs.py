@@ -9,6 +9,7 @@ import grpc
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.v1 import proofs_pb2, proofs_pb2_grpc
 from lineage_ledger_server.errors import RefusedError
+from lineage_ledger_server.services.chains import Chains
 from lineage_ledger_server.services.entries import parse_prediction_id
 from lineage_ledger_server.services.errors import answers, check_active
 from lineage_ledger_server.services.key_history import key_history
@@ -25,6 +26,7 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
     def __init__(self, reader: LogReader, lookup: Lookup) -> None:
         self._reader = reader
         self._lookup = lookup
+        self._chains = Chains(reader, lookup)
 
     @answers
     def GetCheckpoint(
@@ -75,6 +77,14 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
             head = self._reader.head()
             hashes = self._reader.inclusion_proof(request.index, head.size)
             receipt = TlogProof(request.index, tuple(hashes), head.note).encode()
+        elif subject == "chain":
+            receipt = self._chains.receipt(request.chain, self._reader.head(), lambda: check_active(context))
         else:
-            raise RefusedError("no subject is set; set prediction_id or index", reason="INVALID_ARGUMENT")
+            raise RefusedError("no subject is set; set prediction_id, index or chain", reason="INVALID_ARGUMENT")
         return proofs_pb2.GetReceiptResponse(receipt=receipt)
+
+    @answers
+    def ListChains(
+        self, request: proofs_pb2.ListChainsRequest, context: grpc.ServicerContext
+    ) -> proofs_pb2.ListChainsResponse:
+        return self._chains.list(request, lambda: check_active(context))

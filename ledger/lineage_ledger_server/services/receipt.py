@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats.receipt import MAX_RECEIPT_BYTES, Receipt
-from lineage_ledger.formats.strict import parse_entry
 from lineage_ledger.receipts import MAX_FAN_OUT
 from lineage_ledger.trace import subject_of_index, walk
-from lineage_ledger_server.errors import LimitError, NotFoundError, RefusedError
+from lineage_ledger_server.errors import LimitError, NotFoundError
 from lineage_ledger_server.index.lookup import LogStatements
 from lineage_ledger_server.services.batch_proofs import BatchProofs
+from lineage_ledger_server.services.receipt_entries import (
+    INDEX_WAIT_S,
+    closing_block,
+    index_behind,
+    ledger_entries,
+    producer_entries,
+)
 
 if TYPE_CHECKING:
     from lineage_ledger.formats.prediction import PredictionId
     from lineage_ledger_server.index.lookup import Lookup
     from lineage_ledger_server.reading.log_reader import LogReader
-
-INDEX_WAIT_S = 2.0
-GENESIS_INDEX = 0
 
 
 def make_receipt(
@@ -35,9 +38,7 @@ def make_receipt(
     located = reader.locate(prediction_id)
     head = reader.head()
     if not lookup.wait_for(head.size, INDEX_WAIT_S):
-        raise RefusedError(
-            f"the indexes have not reached the checkpoint of size {head.size} yet; try again", reason="INDEX_BEHIND"
-        )
+        raise index_behind(head.size)
     source = LogStatements(reader, lookup, head.size, check)
     nodes = walk(source, subject_of_index(located.index), max_fan_out=MAX_FAN_OUT)
     sealed = [source.sealed_entry(node.index) for node in nodes if node.index is not None]
@@ -48,10 +49,10 @@ def make_receipt(
         check()
         places = sorted(entry.place for entry in sealed if entry.seal_index == seal_index)
         batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, places))
-    indexes = {GENESIS_INDEX, _opening_seal(reader, prediction_id), _closing_block(reader, located.seal_index), *seals}
+    indexes = ledger_entries(reader, head.size)
+    indexes |= producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size)
+    indexes |= {_opening_seal(reader, prediction_id), closing_block(reader, located.seal_index, head.size), *seals}
     indexes.update(entry.index for entry in sealed)
-    indexes.update(index for index, _ in reader.key_changes() if index < head.size)
-    indexes.update(_producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size))
     receipt = Receipt(
         prediction_id,
         {index: reader.entry(index) for index in sorted(indexes)},
@@ -69,33 +70,9 @@ def make_receipt(
         ) from None
 
 
-def _producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int) -> set[int]:
-    """Indexes of the entries that registered, retired and compromised these keys."""
-    indexes = set()
-    for public_key in public_keys:
-        row = reader.producer(public_key)
-        if row is None:
-            raise NotFoundError(f"no producer with the key {public_key.hex()} is registered")
-        indexes.add(row.registered_index)
-        indexes.update(index for index in (row.retired_index, row.compromised_index) if 0 < index < size)
-    return indexes
-
-
 def _opening_seal(reader: LogReader, prediction_id: PredictionId) -> int:
     """Index of the seal that opened the prediction's chain."""
     row = reader.chain(prediction_id.chain_id)
     if row is None:
         raise NotFoundError(f"no chain {prediction_id.chain_id.hex()} is logged here")
     return row.first_seal_index
-
-
-def _closing_block(reader: LogReader, seal_index: int) -> int:
-    """Index of the first block after the seal, by bisection over the blocks' numbers."""
-    low, high = 1, parse_entry(reader.entry(reader.head().size - 1)).block.number
-    while low < high:
-        middle = (low + high) // 2
-        if reader.block(middle)[0] > seal_index:
-            high = middle
-        else:
-            low = middle + 1
-    return reader.block(low)[0]

@@ -25,7 +25,7 @@ from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
 
 TABLES = ("postings", "runs", "meta")
-FORMAT = b"lineage-ledger index 1 "
+FORMAT = b"lineage-ledger index 2 "
 FORMAT_KEY = b"format"
 POSITION_KEY = b"position"
 ROW_BYTES = 13
@@ -55,7 +55,11 @@ class Posting(IntEnum):
     BOUND = 7
     """Subject: leaf hash of a deployment. A seal with predictions bound to it; their count is the value."""
     SEALED = 8
-    """Subject: public key. A seal by that key."""
+    """Subject, as of the next: public key. A seal by that key."""
+    OPENED = 9
+    """A seal that opens a chain of that key."""
+    RECOVERED = 10
+    """Subject: chain id. A seal that opens a chain and names that one as its predecessor."""
 
 
 @dataclass(frozen=True, slots=True)

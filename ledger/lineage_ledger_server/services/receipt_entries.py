@@ -1,0 +1,52 @@
+"""The entries of the ledger's own that every receipt carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from lineage_ledger.formats.strict import parse_entry
+from lineage_ledger_server.errors import NotFoundError, RefusedError
+
+if TYPE_CHECKING:
+    from lineage_ledger_server.reading.log_reader import LogReader
+
+GENESIS_INDEX: Final = 0
+INDEX_WAIT_S: Final = 2.0
+"""How long a receipt waits for the indexes to reach its checkpoint: with less it would not always be the same."""
+
+
+def index_behind(size: int) -> RefusedError:
+    """What a receipt under the checkpoint of `size` is refused with then."""
+    return RefusedError(
+        f"the indexes have not reached the checkpoint of size {size} yet; try again", reason="INDEX_BEHIND"
+    )
+
+
+def ledger_entries(reader: LogReader, size: int) -> set[int]:
+    """Indexes below `size` of the genesis and of the entries that changed the ledger's key."""
+    return {GENESIS_INDEX, *(index for index, _ in reader.key_changes() if index < size)}
+
+
+def producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int) -> set[int]:
+    """Indexes below `size` of the entries that registered and ended these keys."""
+    indexes = set()
+    for public_key in public_keys:
+        row = reader.producer(public_key)
+        if row is None:
+            raise NotFoundError(f"no producer with the key {public_key.hex()} is registered")
+        indexes.add(row.registered_index)
+        indexes.update(index for index in (row.retired_index, row.compromised_index) if 0 < index < size)
+    return indexes
+
+
+def closing_block(reader: LogReader, seal_index: int, size: int) -> int:
+    """Index of the first block after the seal, by bisection over the blocks' numbers up to the tree of `size`."""
+    low, high = 1, parse_entry(reader.entry(size - 1)).block.number
+    while low < high:
+        middle = (low + high) // 2
+        if reader.block(middle)[0] > seal_index:
+            high = middle
+        else:
+            low = middle + 1
+    return reader.block(low)[0]
