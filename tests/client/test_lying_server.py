@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lineage_ledger import answers
-from lineage_ledger.errors import LineageError, ProofError, VerificationError
+from lineage_ledger.errors import ForkError, LineageError, ProofError, VerificationError
 from lineage_ledger.formats import merkle, packed
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.tlog_proof import TlogProof
@@ -202,7 +202,7 @@ def test_a_receipt_under_a_forked_checkpoint_is_refused(server: Server, operatio
 
     assert server.run(operations.receipt(5))
     server.lie = fork
-    with pytest.raises(ProofError, match="same size"):
+    with pytest.raises(ForkError, match="same size"):
         server.run(operations.receipt(5))
 
 

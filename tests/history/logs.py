@@ -9,10 +9,17 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer
 from lineage_ledger.history import SignedCheckpoint
+from lineage_ledger.v1 import entry_pb2
 from tests.trace.small_ledger import Leaves
 
 ORIGIN = "ledger.example.com/history"
 SIGNER = Signer(ORIGIN, SigningKey.generate())
+NOW = 1_800_000_000 * 10**9
+
+
+def block_at(time_unix_ns: int) -> bytes:
+    block = entry_pb2.Block(number=3, time_unix_ns=time_unix_ns, previous_block_hash=bytes(31) + b"\1")
+    return entry_pb2.Entry(block=block).SerializeToString()
 
 
 class Log:

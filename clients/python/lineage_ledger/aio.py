@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from lineage_ledger.answers import check_end, check_place
+from lineage_ledger.errors import RpcError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
@@ -26,6 +28,8 @@ from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lineage_ledger.rpc.aio import AioConnection
 
 T = TypeVar("T")
@@ -37,13 +41,29 @@ class AsyncClient:
     """A ledger as seen through its server. `ledger` is its verifier key, which every answer is held against.
 
     Every method may raise `RpcError`, when the server refuses or cannot be reached, and `VerificationError`, when what
-    it answered does not prove what was asked.
+    it answered does not prove what was asked; of these `HistoryError` (`ForkError`, `RollbackError`, `StaleError`,
+    `OtherOriginError`) for what contradicts what the ledger signed before, with the signed notes as evidence.
     """
 
-    def __init__(self, target: str | Endpoint, *, ledger: str) -> None:
-        """Makes no connection yet. Raises `SettingsError` or `MalformedError`."""
+    def __init__(
+        self,
+        target: str | Endpoint,
+        *,
+        ledger: str,
+        checkpoint_file: Path | str | None = None,
+        max_block_age_s: float | None = None,
+    ) -> None:
+        """Makes no connection yet.
+
+        With `checkpoint_file` the newest checkpoint is remembered there, for the next run and for others with the same
+        file. With `max_block_age_s` (180 fits a ledger's settings as they come) an answer from a tree whose newest
+        block is older raises `StaleError`. Raises `SettingsError`, `MalformedError`, and with a file
+        `CheckpointFileError`, or `ForkError` if a fork was seen before and nobody has looked since.
+        """
         self.endpoint = target if isinstance(target, Endpoint) else Endpoint(target)
-        self._operations = Operations(Verifier.parse(ledger))
+        self._operations = Operations(
+            Verifier.parse(ledger), checkpoint_file=checkpoint_file, max_block_age_s=max_block_age_s
+        )
         self._connection: AioConnection | None = None
 
     @property
@@ -202,11 +222,14 @@ class AsyncClient:
 
     async def _run(self, steps: Steps[T]) -> T:
         connection = self._connected()
-        response: Any = None
+        go_on = partial(steps.send, None)
         while True:
             try:
-                call = steps.send(response)
+                call = go_on()
             except StopIteration as done:
                 result: T = done.value
                 return result
-            response = await connection.call(call.method, call.request)
+            try:
+                go_on = partial(steps.send, await connection.call(call.method, call.request))
+            except RpcError as error:  # What a refusal means is for whoever asked to say.
+                go_on = partial(steps.throw, error)

@@ -91,7 +91,7 @@ class CheckpointFile:
         """Keep the evidence, and mark the file if it is a fork. Failing that, the error says so: it must be told."""
         try:
             error.folder = self._kept(error)
-            if isinstance(error, ForkError) and not self._mark.exists():
+            if isinstance(error, ForkError) and error.is_shown and not self._mark.exists():
                 name = error.folder.name if error.folder is not None else "-"
                 _write(self._mark, f"{name}\n{error.args[0]}\n".encode()[:_MAX_MARK_BYTES])
                 _sync_folder(self.path.parent)

@@ -126,7 +126,16 @@ class HistoryError(VerificationError):
 
 
 class ForkError(HistoryError):
-    """The ledger signed two trees that are not of one history."""
+    """The ledger signed two trees that are not of one history, or of which it does not prove that they are.
+
+    `is_shown` is False for the latter: asked again, it may.
+    """
+
+    def __init__(
+        self, message: str, *, evidence: tuple[bytes, ...], proof: tuple[bytes, ...] = (), is_shown: bool = True
+    ) -> None:
+        super().__init__(message, evidence=evidence, proof=proof)
+        self.is_shown = is_shown
 
 
 class RollbackError(HistoryError):

@@ -173,20 +173,26 @@ class History:
                 older.size, older.checkpoint.root, newer.size, newer.checkpoint.root, tuple(proof)
             )
         except ProofError as error:
-            raise self.forked(older, newer, str(error), proof) from error
+            raise self._refused(
+                ForkError(
+                    f"{self.keys.name} signed a tree of {newer.size:,} entries that does not go on from the one of "
+                    f"{older.size:,} that it signed before: its history was changed, or it shows different ones "
+                    f"({error})",
+                    evidence=(older.note, newer.note),
+                    proof=tuple(proof),
+                )
+            ) from error
 
-    def forked(
-        self, older: SignedCheckpoint, newer: SignedCheckpoint, reason: str, proof: Sequence[bytes] = ()
-    ) -> ForkError:
-        """The error of two checkpoints that cannot be joined, its evidence kept; also for a server without a proof."""
-        error = ForkError(
-            f"{self.keys.name} signed a tree of {newer.size:,} entries that does not go on from the one of "
-            f"{older.size:,} that it signed before: its history was changed, or it shows different ones ({reason})",
-            evidence=(older.note, newer.note),
-            proof=tuple(proof),
+    def unproven(self, older: SignedCheckpoint, newer: SignedCheckpoint, reason: str) -> HistoryError:
+        """The error of a ledger that was asked for the proof between the two, and has none."""
+        return self._refused(
+            ForkError(
+                f"{self.keys.name} cannot prove that its tree of {newer.size:,} entries goes on from the one of "
+                f"{older.size:,} that it signed before ({reason})",
+                evidence=(older.note, newer.note),
+                is_shown=False,
+            )
         )
-        self._refused(error)
-        return error
 
     def check_age(
         self, signed: SignedCheckpoint, block_entry: bytes, now_unix_ns: int, max_age_s: float = MAX_BLOCK_AGE_S

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from lineage_ledger import answers, kernel
-from lineage_ledger.errors import MalformedEntryError, ProofError, VerificationError
+from lineage_ledger.checkpoint_file import CheckpointFile
+from lineage_ledger.errors import MalformedEntryError, ProofError, RpcError, VerificationError
 from lineage_ledger.formats import admin, merkle, seal, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.digest import sha256_digest
@@ -24,13 +25,19 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
+from lineage_ledger.history import History, SignedCheckpoint
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import admin_pb2, entries_pb2, entry_pb2, proofs_pb2, trace_pb2
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _KEPT_SEALS: Final = 1_024
+_CANNOT: Final = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"})
+"""Statuses of a server that was reached, and has no proof between two trees that it signed."""
 
 T = TypeVar("T")
 Request = TypeVar("Request", bound=Message)
@@ -102,32 +109,72 @@ class Page(NamedTuple):
     next_page_token: str
 
 
-class Operations:
-    """The operations on one ledger; remembers its newest checkpoint, which every other one must agree with."""
+class _KnownBlock(NamedTuple):
+    """The last entry of a tree of `size` entries, which was proven to be a block of that time."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    size: int
+    time_unix_ns: int
+
+
+class Operations:
+    """The operations on one ledger; remembers its newest checkpoint, which every other one must agree with.
+
+    With `checkpoint_file` that lasts beyond this process, and holds for others with the same file. With
+    `max_block_age_s` an answer must be from a tree whose newest block is no older. Raises what `History` does.
+    """
+
+    def __init__(
+        self, verifier: Verifier, *, checkpoint_file: Path | str | None = None, max_block_age_s: float | None = None
+    ) -> None:
         self.verifier = verifier
-        self.newest: Checkpoint | None = None
+        self.history = History(verifier, CheckpointFile(checkpoint_file) if checkpoint_file is not None else None)
+        self._max_block_age_s = max_block_age_s
+        self._newest_block = _KnownBlock(0, 0)
         self._seals: dict[int, seal.ParsedSeal] = {}
 
     def checkpoint(self) -> Steps[Checkpoint]:
         return (yield from self.signed_checkpoint())[0]
 
     def signed_checkpoint(self) -> Steps[tuple[Checkpoint, bytes]]:
+        known = self.history.newest
         response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest())
-        return (yield from self._agreed(response.checkpoint)), response.checkpoint
+        return (yield from self._agreed(response.checkpoint, known)), response.checkpoint
 
-    def _agreed(self, signed: bytes) -> Steps[Checkpoint]:
-        """A checkpoint that is signed by the pinned key and of the same history as the newest one seen."""
-        checkpoint = Checkpoint.open(signed, self.verifier)
-        newest = self.newest
-        if newest is not None and checkpoint != newest:
-            older, newer = sorted((newest, checkpoint), key=lambda known: known.size)
-            if older.size:
-                yield from self._consistent(older, newer)
-        if newest is None or checkpoint.size > newest.size:
-            self.newest = checkpoint
-        return checkpoint
+    def _agreed(self, signed: bytes, known: SignedCheckpoint | None) -> Steps[Checkpoint]:
+        """A checkpoint signed by the pinned key, and of one history with `known`, the newest when it was asked for."""
+        opened = self.history.open(signed)
+        self.history.accept(signed, known, (yield from self._link(known, opened)))
+        while (pair := self.history.unlinked) is not None:
+            self.history.link(pair, (yield from self._link(*pair)))
+        if self._max_block_age_s is not None:
+            yield from self._young(opened, self._max_block_age_s)
+        return opened.checkpoint
+
+    def _link(self, older: SignedCheckpoint | None, newer: SignedCheckpoint) -> Steps[tuple[bytes, ...]]:
+        """The proof that `newer` goes on from `older`, not checked yet. Raises `ForkError` if the server has none."""
+        if older is None or not 0 < older.size < newer.size:
+            return ()
+        request = proofs_pb2.GetConsistencyProofRequest(old_size=older.size, new_size=newer.size)
+        try:
+            response = yield from ask(methods.GET_CONSISTENCY_PROOF, request)
+        except RpcError as error:
+            if error.status in _CANNOT:
+                raise self.history.unproven(older, newer, str(error)) from error
+            raise
+        return tuple(response.hashes)
+
+    def _young(self, opened: SignedCheckpoint, max_age_s: float) -> Steps[None]:
+        """That the tree's last entry, a block, is no older. Raises `StaleError`."""
+        known, now_unix_ns = self._newest_block, time.time_ns()
+        if known.size <= opened.size and abs(now_unix_ns - known.time_unix_ns) <= max_age_s * 1e9:
+            return  # Times of blocks never go back, so this one's is not before the known one's.
+        index = opened.size - 1
+        response = yield from ask(methods.GET_ENTRY, entries_pb2.GetEntryRequest(index=index))
+        proof = yield from self.inclusion_proof(index, opened.checkpoint)
+        if merkle.leaf_hash(response.entry) != proof.leaf_hash:
+            raise ProofError(f"the server gave bytes for index {index} that are not what its tree holds there")
+        time_unix_ns = self.history.check_age(opened, response.entry, time.time_ns(), max_age_s)
+        self._newest_block = _KnownBlock(opened.size, time_unix_ns)
 
     def _consistent(self, older: Checkpoint, newer: Checkpoint) -> Steps[tuple[bytes, ...]]:
         if older.size == newer.size:
@@ -144,9 +191,10 @@ class Operations:
 
     def inclusion_proof(self, index: int, under: Checkpoint | None = None) -> Steps[InclusionProof]:
         """Under the server's newest checkpoint, or `under` one that is believed already."""
+        known = self.history.newest
         request = proofs_pb2.GetInclusionProofRequest(index=index, tree_size=under.size if under else 0)
         response = yield from ask(methods.GET_INCLUSION_PROOF, request)
-        checkpoint = under or (yield from self._agreed(response.checkpoint))
+        checkpoint = under or (yield from self._agreed(response.checkpoint, known))
         hashes = tuple(response.hashes)
         merkle.verify_inclusion(response.leaf_hash, index, checkpoint.size, hashes, checkpoint.root)
         return InclusionProof(index, response.leaf_hash, hashes, checkpoint)
@@ -246,6 +294,7 @@ class Operations:
     # -- lineage ---------------------------------------------------------------------------------------------
 
     def receipt(self, subject: PredictionId | int) -> Steps[bytes]:
+        known = self.history.newest
         if isinstance(subject, int):
             response = yield from ask(methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(index=subject))
             logged = yield from self.entry(subject)
@@ -259,13 +308,14 @@ class Operations:
             signed = Receipt.parse(response.receipt).checkpoint
         if not is_right:
             raise VerificationError(f"the server gave a receipt for something else than {subject}")
-        yield from self._agreed(signed)
+        yield from self._agreed(signed, known)
         return response.receipt
 
     def trace(self, request: trace_pb2.TraceRequest, expected: int = 0) -> Steps[Page]:
         """A page that begins with the node of ordinal `expected`, which for 0 is the subject."""
+        known = self.history.newest
         response = yield from ask(methods.TRACE, request)
-        yield from self._agreed(response.checkpoint)
+        yield from self._agreed(response.checkpoint, known)
         if [node.ordinal for node in response.nodes] != list(range(expected, expected + len(response.nodes))):
             raise VerificationError(f"the server's nodes do not go on with {expected} in order")
         if not response.nodes and (not expected or response.next_page_token):
