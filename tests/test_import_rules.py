@@ -49,6 +49,7 @@ CLIENT_ROOM_OF_MODULE = {
     "operations": "client",
     "proven_entries": "receipts",
     "chain_receipts": "receipts",
+    "completeness": "receipts",
     "_kernel": "kernel",
     "_kernel_checks": "kernel",
     "_kernel_python": "kernel",

@@ -131,7 +131,7 @@ class _Contents:
             if each.index - each.seal.body.count <= opening.index < each.index:
                 raise ReceiptError(f"the seal at index {each.index} closes the seal that opened its chain")
         for before, after in pairwise(run):
-            _check_follows(before, after)
+            check_follows(before, after)
         return opening, run
 
     def _signer(self, opening: SealedRun, run: Sequence[SealedRun]) -> Signer:
@@ -187,7 +187,7 @@ class _Contents:
         return body.chain_id
 
 
-def _check_follows(before: SealedRun, after: SealedRun) -> None:
+def check_follows(before: SealedRun, after: SealedRun) -> None:
     """That a seal is the next one of its chain (proto/README.md, "Seals and chains"). Raises `ReceiptError`."""
     old, new = before.seal.body, after.seal.body
     said: Mapping[str, tuple[object, object]] = {

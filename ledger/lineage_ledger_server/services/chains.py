@@ -43,7 +43,7 @@ class Chains:
         self._reader = reader
         self._lookup = lookup
 
-    def list(self, request: proofs_pb2.ListChainsRequest, check: Callable[[], None]) -> proofs_pb2.ListChainsResponse:
+    def page(self, request: proofs_pb2.ListChainsRequest, check: Callable[[], None]) -> proofs_pb2.ListChainsResponse:
         """A page of chains. Raises `RefusedError`; `check` is called now and then, and raises to end the work."""
         for name in ("public_key", "deployment_hash"):
             if len(getattr(request, name)) not in (0, HASH_SIZE):

@@ -87,4 +87,4 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
     def ListChains(
         self, request: proofs_pb2.ListChainsRequest, context: grpc.ServicerContext
     ) -> proofs_pb2.ListChainsResponse:
-        return self._chains.list(request, lambda: check_active(context))
+        return self._chains.page(request, lambda: check_active(context))
