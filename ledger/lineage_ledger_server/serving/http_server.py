@@ -22,7 +22,7 @@ from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.logs import configure_logs
 from lineage_ledger_server.serving.web import DRAIN_S, TlsFiles, WebServer
 from lineage_ledger_server.static.http_app import http_app
-from lineage_ledger_server.static.published import PublishedLog
+from lineage_ledger_server.static.published import opened
 
 READY = b"ready\n"
 _PARENT_PIPE = 0
@@ -56,15 +56,14 @@ def main(*arguments: str) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
-        log = PublishedLog(told.data_dir)
+        with opened(told.data_dir) as log:
+            server = WebServer(http_app(log), socket.socket(fileno=int(told.descriptor)), told.tls)
+            threading.Thread(target=_end_with_parent, args=[server], name="parent", daemon=True).start()
+            os.write(1, READY)
+            server.run()
     except (LineageError, OSError) as error:
         structlog.get_logger(__name__).error("cannot serve the log over HTTP", error=str(error))
         return 1
-    server = WebServer(http_app(log), socket.socket(fileno=int(told.descriptor)), told.tls)
-    threading.Thread(target=_end_with_parent, args=[server], name="parent", daemon=True).start()
-    os.write(1, READY)
-    server.run()
-    log.close()
     return 0
 
 

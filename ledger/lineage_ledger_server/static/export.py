@@ -54,8 +54,9 @@ def export(log: PublishedLog, path: Path, progress: Progress | None = None) -> E
     note = log.note()
     head = Head.of_note(note)
     reader = log.reader_of(head)
+    origin = Checkpoint.open(note, reader.ledger_keys()).origin
     with ExportFolder(path).writing() as folder:
-        old = _old_checkpoint(folder, log, head, reader)
+        old = _old_checkpoint(folder, reader)
         old_size = old.size if old is not None else 0
         cut_off = folder.unfinished
         if cut_off or folder.checkpoint() != note:
@@ -67,7 +68,7 @@ def export(log: PublishedLog, path: Path, progress: Progress | None = None) -> E
                 folder.remove_partials(name)
             folder.end()
     return Exported(
-        origin=log.verifier.name,
+        origin=origin,
         size=head.size,
         old_size=old_size,
         files_written=folder.files_written,
@@ -77,17 +78,18 @@ def export(log: PublishedLog, path: Path, progress: Progress | None = None) -> E
     )
 
 
-def _old_checkpoint(folder: ExportFolder, log: PublishedLog, head: Head, reader: LogReader) -> Checkpoint | None:
+def _old_checkpoint(folder: ExportFolder, reader: LogReader) -> Checkpoint | None:
     """What the folder holds, shown to be the start of the log."""
     note = folder.checkpoint()
     if note is None:
         return None
+    head, keys = reader.head(), reader.ledger_keys()
     try:
-        old = Checkpoint.open(note, log.verifier)
+        old = Checkpoint.open(note, keys)
     except LineageError as error:
         raise ExportError(
-            f"the checkpoint in {folder.path} is not one that the ledger {log.verifier.name} signed: {error}. "
-            "Nothing was changed; export to a new folder"
+            f"the checkpoint in {folder.path} is not one that the ledger {keys.name} signed, whose key is "
+            f"{keys.newest}: {error}. Nothing was changed; export to a new folder"
         ) from error
     there = f"{folder.path} holds {old.size} entries with the root {old.root.hex()}, signed by this ledger's key"
     if old.size > head.size:

@@ -18,7 +18,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger_server.errors import NotFoundError, StoreError
 from lineage_ledger_server.static.published import PublishedLog
 from lineage_ledger_server.static.resources import Resource, resource_at
@@ -114,10 +113,10 @@ def _health(log: PublishedLog) -> str:
 
 
 def _about(log: PublishedLog) -> str:
-    checkpoint = Checkpoint.open(log.note(), log.verifier)
+    keys, checkpoint = log.keys(), log.checkpoint()
     return f"""{checkpoint.origin}: a log that anyone can verify (Lineage Ledger; C2SP tlog-tiles v1.0.0)
 
-verifier key: {log.verifier}
+verifier key: {keys.verifier_at(checkpoint.size)}
 entries: {checkpoint.size}
 
 /checkpoint                     the newest signed checkpoint

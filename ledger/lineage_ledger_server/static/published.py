@@ -1,13 +1,13 @@
-"""The files of a ledger, opened to be read beside the process that writes them; and which checkpoint is published."""
+"""A log up to its published head, read beside the process that writes it; and which checkpoint is shown for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.ledger_keys import LedgerKeys
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.reading.log_reader import LogReader
@@ -15,48 +15,46 @@ from lineage_ledger_server.store.log_store import LogStore
 
 
 class PublishedLog:
-    """A log up to its published head, and the signed checkpoint that is shown for it. Thread-safe.
+    """`store` up to the head that `head` gives. Thread-safe.
 
-    Opens everything on construction. Raises SettingsError if there is no ledger, StoreError, CorruptError or
-    VerificationError if its files cannot be used.
+    `note` gives the signed checkpoint to show, whose tree must be the head's or the start of it; by default it is the
+    head's own.
     """
 
-    def __init__(self, data_dir: DataDir) -> None:
-        if not data_dir.exists:
-            raise SettingsError(f"there is no ledger in {data_dir.root} to read; `lineage serve --data` makes one")
-        self.verifier = Verifier.parse(data_dir.verifier_key.read_text().strip())
-        self._head_record = HeadRecord(data_dir.head, read_only=True)
-        try:
-            self._store = LogStore.open(data_dir.log, read_only=True)
-        except BaseException:
-            self._head_record.close()
-            raise
-        self.reader = LogReader(self._store, self._head_record)
-        try:
-            Checkpoint.open(self.note(), self.verifier)
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, store: LogStore, head: Callable[[], Head], note: Callable[[], bytes] | None = None) -> None:
+        self._store = store
+        self._note = note or (lambda: head().note)
+        self.reader = LogReader(store, head)
 
     def note(self) -> bytes:
-        """The newest checkpoint to show, a signed note; its tree is the reader's, or the start of it."""
-        return self.reader.head().note
+        """The newest checkpoint to show, a signed note as it was signed."""
+        return self._note()
+
+    def checkpoint(self) -> Checkpoint:
+        """What `note` says, its signature checked with the key that the log has for its size."""
+        return Checkpoint.open(self.note(), self.keys())
+
+    def keys(self) -> LedgerKeys:
+        """The ledger's keys, as the log itself says them."""
+        return self.reader.ledger_keys()
 
     def reader_of(self, head: Head) -> LogReader:
         """A reader that stays at one head while the log grows."""
         return LogReader(self._store, lambda: head)
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self._store.close()
-        self._head_record.close()
-
 
 @contextmanager
 def opened(data_dir: DataDir) -> Iterator[PublishedLog]:
-    """A `PublishedLog`, closed at the end."""
-    log = PublishedLog(data_dir)
-    try:
+    """The log in a ledger's folder, whose server may be running or not; its files are open meanwhile.
+
+    Raises SettingsError if there is no ledger, StoreError, CorruptError or VerificationError if its files cannot be
+    used.
+    """
+    if not data_dir.exists:
+        raise SettingsError(f"there is no ledger in {data_dir.root} to read; `lineage serve --data` makes one")
+    with ExitStack() as files:
+        record = files.enter_context(closing(HeadRecord(data_dir.head, read_only=True)))
+        store = files.enter_context(closing(LogStore.open(data_dir.log, read_only=True)))
+        log = PublishedLog(store, record.read_published)
+        log.checkpoint()
         yield log
-    finally:
-        log.close()
