@@ -27,6 +27,7 @@ INTERRUPTED: Final = 130
 _OWN: Final[Mapping[str, str]] = {
     "keygen": "keygen:keygen",
     "producers": "producers:producers",
+    "ledger-key": "ledger_key:ledger_key",
     "record": "record:record",
     "show": "show:show",
     "find": "find:find",
@@ -34,12 +35,13 @@ _OWN: Final[Mapping[str, str]] = {
     "receipt": "receipt:receipt",
     "verify": "verify:verify",
     "checkpoint": "checkpoint:checkpoint",
+    "audit": "audit:audit",
     "stats": "stats:stats",
 }
 _SERVER: Final[Mapping[str, str]] = {
     "serve": "Serve a ledger.",
-    "audit": "Check every byte, hash, link and signature of a ledger.",
     "export": "Write the log as files that any web server can serve.",
+    "witness": "Run a witness: cosign checkpoints of ledgers.",
     "demo": "Train, serve, trace, prove and audit a real model.",
 }
 """Commands of the server's distribution, with what to say of them where it is not installed."""
