@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from lineage_ledger.audit import Report, audit
+from lineage_ledger.audit import AuditState, Report, Since, audit
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.audit.indexes import check_index
@@ -23,12 +24,15 @@ def audit_data_dir(
     progress: Callable[[str, int, int], None] | None = None,
     *,
     with_index: bool = True,
+    since: Since | None = None,
+    processes: int | None = 1,
 ) -> Report:
     """Audit the ledger in `data_dir` as it is now; a server may go on writing it.
 
     Does not raise: what cannot be opened is a failure in the report. `with_index` off leaves the derived indexes out,
-    which are not evidence, and which take as long again. `progress` is told what is checked ("log", "indexes"), how
-    many of its entries are done, and how many there are.
+    which are not evidence, and which take as long again; so does an audit state, and the rows of batches and blocks
+    before it are not looked at either. `since` and `processes` are those of `audit`. `progress` is told what is checked
+    ("log", "indexes"), how many of its entries are done, and how many there are.
     """
     try:
         # The head comes first: what it is over was committed before it, and so is in the tables read afterwards.
@@ -38,11 +42,12 @@ def audit_data_dir(
         return Report(origin=verifier.name, failures=[f"the ledger cannot be opened: {error}"])
     try:
         with log.tables() as tables:
-            source = DataDirSource(tables, slots)
+            source = DataDirSource(tables, slots, data_dir.log)
             source.findings += findings
             show = partial(progress, "log") if progress is not None else None
-            report = audit(source, verifier, known_checkpoint, show, RowCheck(tables, source))
-        if with_index:
+            rows = RowCheck(tables, source)
+            report = audit(source, verifier, known_checkpoint, show, rows, since=since, processes=processes)
+        if with_index and not isinstance(since, AuditState):
             show = partial(progress, "indexes") if progress is not None else None
             check_index(data_dir.index, log.log_store(), data_dir.head, report, show)
         else:
@@ -52,3 +57,21 @@ def audit_data_dir(
     finally:
         log.close()
     return report
+
+
+def audit_folder(
+    root: Path,
+    verifier: Verifier,
+    known_checkpoint: bytes | None,
+    progress: Callable[[str, int, int], None] | None,
+    *,
+    head: Path | None,
+    with_index: bool,
+    since: Since | None,
+    processes: int | None,
+) -> Report:
+    """`audit_data_dir` as `lineage audit --data` calls it: of the folder `root`, with the head record in `head`."""
+    data_dir = DataDir(root, head)
+    return audit_data_dir(
+        data_dir, verifier, known_checkpoint, progress, with_index=with_index, since=since, processes=processes
+    )

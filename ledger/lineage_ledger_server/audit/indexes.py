@@ -38,6 +38,7 @@ def check_index(
     if report.finding_count or report.failures:
         report.not_checked.append("derived indexes: they are made from the log, which must be right first")
         return
+    report.covered.indexes = True
     try:
         stored = RawEnvironment(path, TABLES)
         try:

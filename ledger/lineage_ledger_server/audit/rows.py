@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from lineage_ledger.audit import BatchFacts, Finding, LedgerFacts, Report
+from lineage_ledger.audit import AuditState, BatchFacts, Finding, LedgerFacts, Report
 from lineage_ledger.formats.tiles import tile_width
 from lineage_ledger_server.audit.source import DataDirSource
 from lineage_ledger_server.errors import CorruptValueError
@@ -53,10 +53,10 @@ class _Doubts:
 class _OrderedTable:
     """A table walked in step with the rows that should be in it, both in order of keys."""
 
-    def __init__(self, tables: RawTables, table: str, doubts: _Doubts) -> None:
+    def __init__(self, tables: RawTables, table: str, doubts: _Doubts, first_key: bytes = b"") -> None:
         self._table = table
         self._doubts = doubts
-        self._rows = tables.rows(table)
+        self._rows = tables.rows(table, first_key)
         self._next = next(self._rows, None)
 
     def expect(self, key: bytes, value: bytes) -> None:
@@ -92,6 +92,13 @@ class RowCheck:
         self._blocks = _OrderedTable(tables, "blocks", self._doubts)
         self._directory_rows = 0
 
+    def begin(self, since: AuditState) -> None:
+        """See `Observer.begin`: rows of older batches and blocks are not looked at."""
+        self._batches = _OrderedTable(self._tables, "batches", self._doubts, rows.number_key(since.size))
+        block_key = rows.number_key(since.rules.block.number + 1)
+        self._blocks = _OrderedTable(self._tables, "blocks", self._doubts, block_key)
+        self._directory_rows = since.rules.counts.seals
+
     def on_batch(self, batch: BatchFacts) -> None:
         """See `Observer.on_batch`."""
         ordinal, sequence = batch.chain.ordinal, batch.batch_sequence
@@ -110,6 +117,7 @@ class RowCheck:
 
     def finish(self, facts: LedgerFacts, report: Report) -> None:
         """See `Observer.finish`."""
+        report.covered.rows = True
         self._batches.end()
         self._blocks.end()
         self._check_directory_extras()

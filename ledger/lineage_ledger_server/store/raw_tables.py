@@ -31,9 +31,11 @@ class RawTables:
         with self._txn.cursor() as cursor:
             return [bytes(key) for key in islice(cursor.iternext(values=False), limit)]
 
-    def rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
-        """All rows in order of their keys."""
+    def rows(self, table: str, first_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All rows in order of their keys, from `first_key` on."""
         with self._txn.cursor(self._environment.table(table)) as cursor:
+            if first_key and not cursor.set_range(first_key):
+                return
             for key, value in cursor.iternext():
                 yield bytes(key), bytes(value[:MAX_VALUE_BYTES])
 

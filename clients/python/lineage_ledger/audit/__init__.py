@@ -1,14 +1,18 @@
 """Re-checks a whole ledger from its bytes: every hash, link and signature (proto/README.md, "What an audit checks")."""
 
 from lineage_ledger.audit.audit import audit
+from lineage_ledger.audit.incremental import IncrementalAudit
 from lineage_ledger.audit.report import Counts, Finding, Report
-from lineage_ledger.audit.source import BatchFacts, BundleSource, LedgerFacts, LogSource, Observer, Reopen, Since
+from lineage_ledger.audit.source import BatchFacts, BundleSource, LedgerFacts, LogSource, Observer, Reopen
+from lineage_ledger.audit.state import AuditState, Since, read_since
 
 __all__ = [
+    "AuditState",
     "BatchFacts",
     "BundleSource",
     "Counts",
     "Finding",
+    "IncrementalAudit",
     "LedgerFacts",
     "LogSource",
     "Observer",
@@ -16,4 +20,5 @@ __all__ = [
     "Report",
     "Since",
     "audit",
+    "read_since",
 ]

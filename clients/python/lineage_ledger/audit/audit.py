@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Final
 
 from lineage_ledger import kernel
-from lineage_ledger.audit import bundles
-from lineage_ledger.audit.heads import Head, check_heads, parse_head
+from lineage_ledger.audit import bundles, workers
+from lineage_ledger.audit.edge import EMPTY
+from lineage_ledger.audit.entries import feed, feed_single
+from lineage_ledger.audit.heads import Head, check_heads, gather
+from lineage_ledger.audit.local import Digest, lead
 from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
-from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer, Since
+from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer
+from lineage_ledger.audit.state import AuditState, RulesState, Since
 from lineage_ledger.audit.tree import TreeCheck
 from lineage_ledger.errors import LineageError, MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.note import Verifier
-from lineage_ledger.formats.packed import frame
 from lineage_ledger.kernel import ScannedBatch
 
-_PREDICTION_TAG = 0x0A
+MAX_PROCESSES: Final = 8
+# Below this many entries, other processes take longer to start than they save.
+_MIN_SHARED: Final = 200_000
+# As many bundles as hashes are in a tile, so that a run ends where a stored tile is compared.
+_RUN_BUNDLES: Final = 256
+
+Progress = Callable[[int, int], None]
 
 
 def audit(
     source: LogSource,
     verifier: Verifier,
     known_checkpoint: bytes | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     observer: Observer | None = None,
     *,
     since: Since | None = None,
-    processes: int = 1,
+    processes: int | None = 1,
 ) -> Report:
     """Re-check everything in `source` and compare with what `verifier`'s key signed.
 
     `known_checkpoint` is a checkpoint that somebody else kept: only with one is it seen that the newest entries were
-    cut off; `since` is one, too, up to which the user wants less done. `progress` is told the entries done and the
-    entries there are. `processes` share the work, if the source can be opened again. Does not raise: what cannot be carried out is a failure in the report, and never a pass.
+    cut off. `since` is one, too, up to which less is done (see `Since`). `progress` is told the entries done and the
+    entries there are. `processes` share the work; None: one for each CPU, at most 8, or one for a small log. Only a
+    source that can be opened again is shared. Does not raise: what cannot be carried out is a failure in the report,
+    and never a pass.
     """
-    report = Report(origin=verifier.name, processes=processes)
+    report = Report(origin=verifier.name)
     started = time.monotonic()
     try:
-        _Audit(source, verifier, report, observer).run(known_checkpoint, since, progress)
+        _Audit(source, verifier, report, observer, since).run(known_checkpoint, progress, processes)
     except Exception as error:  # noqa: BLE001 - whatever it is, a check that broke off must not count as passed
         report.failures.append(f"the audit broke off: {type(error).__name__}: {error}")
     report.seconds = time.monotonic() - started
@@ -48,69 +64,100 @@ def audit(
 
 
 class _Audit:
-    def __init__(self, source: LogSource, verifier: Verifier, report: Report, observer: Observer | None) -> None:
+    def __init__(
+        self, source: LogSource, verifier: Verifier, report: Report, observer: Observer | None, since: Since | None
+    ) -> None:
         self._source = source
         self._verifier = verifier
         self._report = report
         self._observer = observer
+        self._since = since
+        self._resumed = since if isinstance(since, AuditState) else None
+        self._read_from = self._resumed.size if self._resumed else 0
+        self._rules_state: RulesState | None = self._resumed.rules if self._resumed else None
 
-    def run(
-        self,
-        known_checkpoint: bytes | None,
-        since: Since | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
+    def run(self, known_checkpoint: bytes | None, progress: Progress | None, processes: int | None) -> None:
         report, source = self._report, self._source
-        heads = self._heads(known_checkpoint, since)
         size = source.size
-        sizes = {head.checkpoint.size for head in heads}
+        heads = gather(source.checkpoints, known_checkpoint, self._since, report)
         signed = heads[0].checkpoint if heads and not heads[0].kept_elsewhere else None
-        report.size = min(size, signed.size) if signed else 0
+        self._signed_size = signed.size if signed else 0
+        report.size = min(size, self._signed_size)
         report.unsigned = size - report.size
-        self._tree = TreeCheck(source, signed.size if signed else 0, signed.root if signed else b"", sizes, report.add)
-        self._rules = Rules(self._verifier.name, sizes, self._observer, report.add)
-        report.counts = self._rules.counts
-        for number in range((size + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH):
-            self._bundle(number, min(BUNDLE_WIDTH, size - number * BUNDLE_WIDTH))
-            if progress is not None:
-                progress(min((number + 1) * BUNDLE_WIDTH, size), size)
-        self._tree.finish()
+        report.covered.tiles = source.has_tiles
+        self._prepare(heads, signed.root if signed else b"")
+        if size >= self._read_from:
+            self._pass(size, progress, processes)
+            self._tree.finish()
         facts = self._rules.finish()
+        report.entries_read = max(size - self._read_from, 0)
         self._find_conflicting_seals()
         report.not_checked += self._rules.authority.not_checked
-        check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report)
-        if self._observer is not None:
+        check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report, self._read_from)
+        if self._observer is not None and size >= self._read_from:
             self._observer.finish(facts, report)
+        if self._tree.signed_edge is not None and self._rules_state is not None and not report.exit_status:
+            report.end = AuditState(heads[0].note, self._tree.signed_edge, self._rules_state)
 
-    def _heads(self, known_checkpoint: bytes | None, since: Since | None) -> list[Head]:
-        """The checkpoints to check, the ledger's own first."""
-        heads = []
-        for name, note in self._source.checkpoints:
-            try:
-                heads.append(parse_head(note, name))
-            except LineageError as error:
-                self._report.add(Finding("checkpoint", name, str(error), "a signed checkpoint"))
-        if not heads:
-            self._report.add(
-                Finding("checkpoint", "checkpoint", "there is none that can be read", "a signed checkpoint")
-            )
-        if known_checkpoint is None and since is None:
-            self._report.not_checked.append(
-                "truncation: cannot be checked without a checkpoint that somebody else kept (--checkpoint)"
-            )
-        for kept, name in ((known_checkpoint, "checkpoint from elsewhere"), (since, "checkpoint to go on from")):
-            if kept is None:
-                continue
-            try:
-                heads.append(parse_head(kept, name, kept_elsewhere=True))
-            except LineageError as error:
-                self._report.failures.append(f"the {name} cannot be used: {error}")
-        return heads
+    def _prepare(self, heads: list[Head], signed_root: bytes) -> None:
+        """Tree and rules as they stand before the first entry that is read."""
+        report = self._report
+        sizes = {head.checkpoint.size for head in heads}
+        edge = self._resumed.edge if self._resumed else EMPTY
+        since_size = next((head.checkpoint.size for head in heads if head.is_since), 0)
+        report.since = since_size if self._since is not None else None
+        report.covered.entries_from = self._read_from
+        report.covered.signatures_from = since_size
+        self._tree = TreeCheck(self._source, self._signed_size, signed_root, sizes, report.add, edge)
+        self._rules = Rules(self._verifier.name, sizes, self._observer, report.add, since_size)
+        if self._resumed is not None:
+            self._rules.resume(self._resumed.rules, self._resumed.size)
+            if self._observer is not None:
+                self._observer.begin(self._resumed)
+        report.counts = self._rules.counts
+
+    def _pass(self, size: int, progress: Progress | None, processes: int | None) -> None:
+        runs = list(_runs(self._read_from // BUNDLE_WIDTH, (size + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH))
+        with self._shared(runs, size, processes) as found:
+            for numbers in runs:
+                digest = next(found) if self._is_plain(numbers, size) else None
+                if digest is not None:
+                    self._report.bytes_read += digest.bytes_read
+                    lead(digest, numbers.start, self._tree, self._rules)
+                    if progress is not None:
+                        progress(numbers.stop * BUNDLE_WIDTH, size)
+                    continue
+                for number in numbers:
+                    self._bundle(number, min(BUNDLE_WIDTH, size - number * BUNDLE_WIDTH))
+                    if progress is not None:
+                        progress(min((number + 1) * BUNDLE_WIDTH, size), size)
+
+    def _is_plain(self, numbers: range, size: int) -> bool:
+        """Whether other processes may take this run: full bundles, of which nothing but the rules is to be known."""
+        start, end = numbers.start * BUNDLE_WIDTH, numbers.stop * BUNDLE_WIDTH
+        return end <= size and self._tree.is_plain(start, end)
+
+    @contextmanager
+    def _shared(self, runs: list[range], size: int, processes: int | None) -> Iterator[Iterator[Digest | None]]:
+        """What other processes find in the plain ones of the runs; None each where there are no other processes."""
+        if processes is None:
+            processes = min(_cpus(), MAX_PROCESSES) if size - self._read_from >= _MIN_SHARED else 1
+        plain = [numbers for numbers in runs if self._is_plain(numbers, size)]
+        reopen = self._source.reopen
+        if processes <= 1 or reopen is None or not plain:
+            self._report.processes = 1
+            yield repeat(None)
+            return
+        self._report.processes = processes
+        signatures_from = self._report.covered.signatures_from
+        with workers.digests(reopen, plain, self._verifier.name, signatures_from, processes) as found:
+            yield found
 
     def _bundle(self, number: int, width: int) -> None:
         first_index = number * BUNDLE_WIDTH
         try:
             stored, packed = self._source.bundle(number)
+            self._report.bytes_read += len(packed)
         except LineageError as error:
             self._report.add(Finding("bundle_missing", f"bundle {number}", str(error), index=first_index))
             self._unreadable(number, width)
@@ -133,21 +180,27 @@ class _Audit:
         if scanned.count != width or scanned.leaf_hashes != (stored or scanned.leaf_hashes):
             return False
         stored = scanned.leaf_hashes
-        first_index = number * BUNDLE_WIDTH
-        if not scanned.others:
-            self._tree.bundle(number, stored, stored, width)
-            self._rules.predictions(first_index, scanned)
-            return True
         self._tree.bundle(number, stored, stored, width)
-        place = 0
-        for run, (other_place, offset, length) in _runs(packed, scanned):
-            if run is not None:
-                self._rules.predictions(first_index + place, run)
-            if length:
-                leaf_hash = stored[other_place * HASH_SIZE : (other_place + 1) * HASH_SIZE]
-                self._rules.entry(first_index + other_place, packed[offset : offset + length], leaf_hash)
-            place = other_place + 1
+        self._feed(number * BUNDLE_WIDTH, packed, scanned)
         return True
+
+    def _feed(self, first_index: int, packed: bytes, scanned: ScannedBatch) -> None:
+        """Lead the entries of a bundle to the rules, and note what these know where the signed tree ends."""
+        begin, signed = (
+            min(max(size - first_index, 0), scanned.count) for size in (self._read_from, self._signed_size)
+        )
+        for start, end in ((begin, signed), (max(begin, signed), scanned.count)):
+            if start < end:
+                self._feed_part(first_index, packed, scanned, start, end)
+            if end == signed == self._signed_size - first_index and start < end:
+                self._rules_state = self._rules.state()
+
+    def _feed_part(self, first_index: int, packed: bytes, scanned: ScannedBatch, start: int, end: int) -> None:
+        if end - start < scanned.count:
+            offsets = [*kernel.entry_offsets(packed, 0, 1), len(packed)]
+            packed = packed[offsets[start] : offsets[end]]
+            scanned = kernel.scan(packed)
+        feed(self._rules, first_index + start, packed, scanned)
 
     def _damaged_bundle(self, number: int, width: int, stored: bytes | None, packed: bytes) -> None:
         """The slow way: entry by entry, telling what was changed from what was not."""
@@ -168,29 +221,19 @@ class _Audit:
             return
         changed = self._tree.bundle(number, bundle.hashes, stored, width)
         for place, entry in enumerate(bundle.entries):
+            if first_index + place < self._read_from:
+                continue
             at = slice(place * HASH_SIZE, (place + 1) * HASH_SIZE)
             if entry is None or place in changed:
                 self._rules.unusable(first_index + place, (stored or bundle.hashes)[at])
             else:
-                self._single(first_index + place, entry, bundle.hashes[at])
-
-    def _single(self, index: int, entry: bytes, leaf_hash: bytes) -> None:
-        if entry[0] != _PREDICTION_TAG:
-            self._rules.entry(index, entry, leaf_hash)
-            return
-        try:
-            scanned = kernel.scan(frame(entry))
-        except MalformedError as error:
-            self._report.add(Finding.at_entry(index, "encoding", str(error)))
-            self._rules.unusable(index, leaf_hash)
-            return
-        self._rules.predictions(index, scanned)
+                feed_single(self._rules, first_index + place, entry, bundle.hashes[at], self._report.add)
 
     def _unreadable(self, number: int, width: int) -> None:
         """Nothing is known of a bundle but what the tree above says of it."""
         self._tree.bundle(number, None, None, width)
-        for place in range(width):
-            self._rules.unusable(number * BUNDLE_WIDTH + place, None)
+        for index in range(max(number * BUNDLE_WIDTH, self._read_from), number * BUNDLE_WIDTH + width):
+            self._rules.unusable(index, None)
 
     def _find_conflicting_seals(self) -> None:
         """Look for seals that conflicts name and that are not the newest of their chain: a second look, if need be."""
@@ -210,17 +253,14 @@ class _Audit:
             self._rules.chains.not_in_log(conflict_index)
 
 
-def _runs(packed: bytes, scanned: ScannedBatch) -> list[tuple[ScannedBatch | None, tuple[int, int, int]]]:
-    """The predictions between the other entries, scanned by themselves, each with the other entry behind it.
+def _runs(first: int, end: int) -> Iterator[range]:
+    """The numbers of bundles from `first` to `end`, in runs that end where tiles of level 1 do."""
+    while first < end:
+        stop = min(end, (first // _RUN_BUNDLES + 1) * _RUN_BUNDLES)
+        yield range(first, stop)
+        first = stop
 
-    The last run has no entry behind it, which its length of 0 says.
-    """
-    runs: list[tuple[ScannedBatch | None, tuple[int, int, int]]] = []
-    place = start = 0
-    view = memoryview(packed)
-    for other in (*scanned.others, (scanned.count, len(packed) + 2, 0)):
-        end = other[1] - 2
-        run = kernel.scan(view[start:end]) if other[0] > place else None
-        runs.append((run, other))
-        place, start = other[0] + 1, other[1] + other[2]
-    return runs
+
+def _cpus() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.source import ProducerFacts
+from lineage_ledger.audit.state import AdminKey, LedgerKeyFacts, RulesState
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.admin import check_producer_entry, signed_bytes
@@ -29,6 +31,20 @@ class Authority:
         self._unknown_keys: set[bytes] = set()
         self.not_checked: list[str] = []
         """What could not be told because an entry that may say it cannot be read."""
+
+    def resume(self, state: RulesState) -> None:
+        """Go on from what the entries up to here said."""
+        self._admins = frozenset(each.public_key for each in state.admins)
+        self._producers = {each.public_key: replace(each) for each in state.producers}
+        self._ledger_keys = [(each.index, each.public_key) for each in state.ledger_keys]
+
+    def admin_keys(self) -> tuple[AdminKey, ...]:
+        """Of the genesis."""
+        return tuple(map(AdminKey, sorted(self._admins)))
+
+    def ledger_key_facts(self) -> tuple[LedgerKeyFacts, ...]:
+        """All keys that the ledger had so far."""
+        return tuple(LedgerKeyFacts(*each) for each in self._ledger_keys)
 
     @property
     def producers(self) -> dict[bytes, ProducerFacts]:

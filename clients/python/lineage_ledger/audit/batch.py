@@ -22,6 +22,10 @@ class OpenBatch:
         self._reported_until = 0
         self._start(0)
 
+    def begin(self, index: int) -> None:
+        """The entries before `index` are in batches that were closed."""
+        self._start(index)
+
     def _start(self, index: int) -> None:
         self._first_index = index
         self._hashes = bytearray()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Finding
@@ -22,6 +23,10 @@ class Chains:
         self._chains: dict[bytes, ChainFacts] = {}
         self.wanted: dict[bytes, int] = {}
         """Leaf hashes of seals that conflicts say are in the log, with the conflict's index; still to be found."""
+
+    def resume(self, chains: Sequence[ChainFacts]) -> None:
+        """Go on from where these chains stand."""
+        self._chains = {each.chain_id: replace(each) for each in chains}
 
     @property
     def chains(self) -> dict[bytes, ChainFacts]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
+from lineage_ledger.audit.state import AuditState, Since
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note, Verifier
@@ -22,6 +23,37 @@ class Head(NamedTuple):
     checkpoint: Checkpoint
     """What it says; nobody has looked at its signature yet."""
     kept_elsewhere: bool
+    is_since: bool = False
+    """It says where the audit goes on from."""
+
+
+def gather(
+    own: Sequence[tuple[str, bytes]], known_checkpoint: bytes | None, since: Since | None, report: Report
+) -> list[Head]:
+    """The checkpoints to check, the ledger's own first, the newest of these before the others."""
+    heads = []
+    for name, note in own:
+        try:
+            heads.append(parse_head(note, name))
+        except LineageError as error:
+            report.add(Finding("checkpoint", name, str(error), "a signed checkpoint"))
+    if not heads:
+        report.add(Finding("checkpoint", "checkpoint", "there is none that can be read", "a signed checkpoint"))
+    if known_checkpoint is None and since is None:
+        report.not_checked.append(
+            "truncation: cannot be checked without a checkpoint that somebody else kept (--checkpoint)"
+        )
+    since_note = since.note if isinstance(since, AuditState) else since
+    for kept, name in ((known_checkpoint, "checkpoint from elsewhere"), (since_note, "checkpoint to go on from")):
+        if kept is None:
+            continue
+        try:
+            head = parse_head(kept, name, kept_elsewhere=True)
+        except LineageError as error:
+            report.failures.append(f"the {name} cannot be used: {error}")
+        else:
+            heads.append(head._replace(is_since=kept is since_note))
+    return heads
 
 
 def parse_head(note: bytes, name: str, *, kept_elsewhere: bool = False) -> Head:
@@ -30,9 +62,17 @@ def parse_head(note: bytes, name: str, *, kept_elsewhere: bool = False) -> Head:
 
 
 def check_heads(
-    heads: Sequence[Head], verifier: Verifier, size: int, roots: Mapping[int, bytes], rules: Rules, report: Report
+    heads: Sequence[Head],
+    verifier: Verifier,
+    size: int,
+    roots: Mapping[int, bytes],
+    rules: Rules,
+    report: Report,
+    read_from: int = 0,
 ) -> None:
     """Check each head's signature, and its size and root against the tree of the `size` entries that are there.
+
+    Those below `read_from` were not read: of an older tree nothing can be said.
 
     The verifier's key must be one of the ledger's; a checkpoint is signed by the key that was the ledger's at its size.
     """
@@ -53,7 +93,13 @@ def check_heads(
         else:
             if problem:
                 report.add(Finding("checkpoint_signature", head.name, problem))
-            _check_tree(head, size, roots, rules, report)
+            if head.checkpoint.size >= read_from:
+                _check_tree(head, size, roots, rules, report)
+            elif head.kept_elsewhere:
+                report.not_checked.append(f"the {head.name}: it is over entries that were not read again")
+            elif head is heads[0]:
+                found = f"is over {head.checkpoint.size} entries, {read_from} were audited before: it went back"
+                report.add(Finding("truncated", head.name, found, f"{read_from} entries or more"))
 
 
 def _signature_problem(head: Head, verifier: Verifier, rules: Rules) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lineage_ledger.audit.state import AuditState
 
 MAX_FINDINGS = 1_000
 CLEAN, FOUND, NOT_CHECKED = 0, 1, 2
@@ -58,10 +62,40 @@ class Counts:
 
 
 @dataclass(slots=True)
+class Coverage:
+    """What was looked at, where that depends on the source and on what was asked for."""
+
+    entries_from: int = 0
+    """Entries below this index were not read: an audit state speaks for them."""
+    signatures_from: int = 0
+    """Signatures of seals and attestations below this index were not verified: a checkpoint speaks for them."""
+    tiles: bool = True
+    """Whether stored hashes were compared, as a source without tiles has none; the root was, all the same."""
+    rows: bool = False
+    """Whether the tables of a data directory were compared with the entries."""
+    indexes: bool = False
+    """Whether the derived indexes of a data directory were."""
+
+    def remarks(self) -> Iterator[str]:
+        """What was not looked at, for people; it is no failure, since nobody asked for it."""
+        if self.entries_from:
+            yield f"entries before index {self.entries_from}: not read again, as asked; an audit state speaks for them"
+        elif self.signatures_from:
+            yield (
+                f"signatures of seals and attestations before index {self.signatures_from}: not verified again, as "
+                "asked; a checkpoint speaks for them"
+            )
+        if not self.tiles:
+            yield "stored hashes: this source gives none; entries, root and rules were checked"
+
+
+@dataclass(slots=True)
 class Report:
     """The outcome of an audit. It is a pass only if `exit_status` is 0."""
 
     origin: str = ""
+    source: str = ""
+    """What was audited, such as "folder public"."""
     size: int = 0
     """Entries under the checkpoint."""
     unsigned: int = 0
@@ -74,8 +108,16 @@ class Report:
     """What could not be told from what was given, such as truncation without a checkpoint from elsewhere."""
     failures: list[str] = field(default_factory=list)
     """What was to be checked and could not be: with one of these the audit is no pass."""
+    since: int | None = None
+    """Entries of the checkpoint or the audit state that the audit went on from."""
+    covered: Coverage = field(default_factory=Coverage)
     processes: int = 1
     """How many shared the work."""
+    entries_read: int = 0
+    bytes_read: int = 0
+    """Of packed entries."""
+    end: AuditState | None = field(default=None, repr=False)
+    """Where the audit ended; not a part of `document`. See `state`."""
     seconds: float = 0.0
 
     def add(self, finding: Finding) -> None:
@@ -92,10 +134,20 @@ class Report:
         return NOT_CHECKED if self.failures else CLEAN
 
     @property
+    def state(self) -> AuditState | None:
+        """What a later audit can go on from; None unless the exit status is 0."""
+        return None if self.exit_status else self.end
+
+    @property
     def entries_per_second(self) -> float:
         """How fast entries were checked."""
-        return self.counts.entries / self.seconds if self.seconds else 0.0
+        return self.entries_read / self.seconds if self.seconds else 0.0
 
     def document(self) -> dict[str, Any]:
         """All of it as plain data."""
-        return asdict(self) | {"exit_status": self.exit_status, "entries_per_second": round(self.entries_per_second)}
+        document = asdict(replace(self, end=None)) | {
+            "exit_status": self.exit_status,
+            "entries_per_second": round(self.entries_per_second),
+        }
+        del document["end"]
+        return document

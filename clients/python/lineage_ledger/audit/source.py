@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from lineage_ledger.audit.report import Report
+    from lineage_ledger.audit.state import AuditState
 
 BUNDLE_WIDTH = 256
 
@@ -25,10 +26,6 @@ class BundleSource(Protocol):
 
 Reopen: TypeAlias = Callable[[], BundleSource]
 """Opens the bundles of a log once more, in another process: it must pickle. What it opens is never closed."""
-
-
-Since: TypeAlias = bytes
-"""Where a former audit ended: a checkpoint, as a signed note."""
 
 
 class LogSource(BundleSource, Protocol):
@@ -116,6 +113,9 @@ class LedgerFacts:
 
 class Observer(Protocol):
     """Looks on while the entries go by, and compares with what is stored besides them."""
+
+    def begin(self, since: AuditState) -> None:
+        """Called before anything else by an audit that does not read the entries below `since.size`."""
 
     def on_batch(self, batch: BatchFacts) -> None:
         """A seal that was read, in order of index."""

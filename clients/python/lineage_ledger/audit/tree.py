@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from lineage_ledger import kernel
+from lineage_ledger.audit.edge import EMPTY, Edge, edge_root, level_widths
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.settle import differing, mixed, settle
 from lineage_ledger.audit.source import LogSource
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats.merkle import EMPTY_ROOT, HASH_SIZE
+from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.tiles import TILE_HEIGHT, TILE_WIDTH
 
 
@@ -30,18 +31,25 @@ class TreeCheck:
         signed_root: bytes,
         sizes: Collection[int],
         add: Callable[[Finding], None],
+        since: Edge = EMPTY,
     ) -> None:
         self._source = source
         self._signed = (signed_size, signed_root)
         self._sizes = sorted({signed_size, *sizes})
         self._add = add
-        self._size = 0
-        self._tail = b""
+        self._since = since
+        self._known = since.levels[0] if since.levels else b""
+        self._size = since.size - len(self._known) // HASH_SIZE
+        self._tail = self._known
         # Accepted hashes of the newest tile of each level from 1, fewer than 256 of them.
-        self._edge: list[bytes] = []
+        self._edge = list(since.levels[1:])
+        self.signed_edge: Edge | None = None
+        """The right edge of the signed tree, once all of its entries went by."""
         self._unsettled: list[tuple[int, int]] = []
         self._reported: set[tuple[int, int]] = set()
-        self.roots: dict[int, bytes] = {size: EMPTY_ROOT for size in self._sizes if size == 0}
+        self.roots: dict[int, bytes] = {size: since.root() for size in self._sizes if size == since.size}
+        if since.size and since.size == signed_size:
+            self.signed_edge = since
 
     def bundle(self, number: int, computed: bytes | None, stored: bytes | None, width: int) -> frozenset[int]:
         """Take a bundle of `width` entries: the hashes of its entries, and those stored beside them; None: not there.
@@ -53,14 +61,39 @@ class TreeCheck:
         if computed is not None and stored is not None and computed != stored:
             hashes, wrong = self._settle_leaves(number, computed, stored)
         if hashes is not None:
+            if self._known:
+                self._check_known(hashes)
             self._note_roots(hashes, width)
         self._size += width
         if width == TILE_WIDTH:
             root = kernel.tree_root(hashes) if hashes is not None else self._stored_hash(1, number)
             self._push(1, root or bytes(HASH_SIZE))
+            self._tail = b""
         else:
             self._tail = hashes or b""
+        if self._size == self._signed[0]:
+            self.signed_edge = self._edge_with(self._size, self._tail)
         return wrong
+
+    def full_bundle(self, root: bytes) -> None:
+        """Take a full bundle whose entries hash to what is stored, by its root; none of the sizes may lie in it."""
+        self._size += TILE_WIDTH
+        self._push(1, root)
+
+    def is_plain(self, start: int, end: int) -> bool:
+        """Whether the bundles of the entries from `start` to `end` may be taken by their roots."""
+        return start >= self._since.size and not any(start < size <= end for size in self._sizes)
+
+    def _check_known(self, hashes: bytes) -> None:
+        """The first bundle of an audit that goes on holds entries that were audited before."""
+        known, self._known = self._known, b""
+        for place in differing(known[: len(hashes)], hashes[: len(known)]):
+            index = self._size + place
+            found, expected = _hash_at(hashes, place).hex(), _hash_at(known, place).hex()
+            self._add(Finding.at_entry(index, "other_history", f"hashes to {found}", f"{expected}, as audited before"))
+
+    def _edge_with(self, size: int, leaves: bytes) -> Edge:
+        return Edge(size, (leaves, *self._edge)[: len(level_widths(size))])
 
     def _settle_leaves(self, number: int, computed: bytes, stored: bytes) -> tuple[bytes, frozenset[int]]:
         decidable = TILE_WIDTH
@@ -127,7 +160,11 @@ class TreeCheck:
         self._reported.add((level, at))
         start, end = (bound << (TILE_HEIGHT * level) for bound in (at, at + 1))
         if chosen is not None and place in chosen:
-            if not any(first < end and start < last for first, last in self._unsettled):
+            if end <= self._since.size:
+                found = f"the hash of entries {start} to {end - 1} is {stored.hex()}"
+                where, expected = f"tile level {level} number {number}", f"{computed.hex()}, as audited before"
+                self._add(Finding("other_history", where, found, expected, tile=(level, number)))
+            elif not any(first < end and start < last for first, last in self._unsettled):
                 where = f"entries {start} to {end - 1}"
                 found = "were changed together with the hashes stored for them"
                 self._add(Finding("subtree_changed", where, found, stored.hex(), index=start, tile=(level, number)))
@@ -151,6 +188,7 @@ class TreeCheck:
                 leaves = hashes[: (size - self._size) * HASH_SIZE]
                 if size == self._signed[0]:
                     self._check_edge(leaves, self._signed[1])
+                    self.signed_edge = self._edge_with(size, leaves)
                 self.roots[size] = self._root(leaves)
 
     def _check_edge(self, leaves: bytes, expected: bytes) -> None:
@@ -166,16 +204,11 @@ class TreeCheck:
                 self._edge[level - 1] = self._settle_tile(level, number, computed, stored, root_with, expected)
 
     def _root(self, leaves: bytes, other: dict[int, bytes] | None = None) -> bytes:
-        """Root of all full tiles taken so far and `leaves` (32 bytes each) behind them; `other` stands in for levels.
-
-        RFC 6962 splits w perfect subtrees with a smaller rest behind them as it does w + 1 leaves.
-        """
-        rest = b""
-        for level, hashes in enumerate([leaves, *self._edge]):
-            hashes = (other or {}).get(level, hashes)
-            if hashes or rest:
-                rest = kernel.tree_root(hashes + rest)
-        return rest or EMPTY_ROOT
+        """Root of all full tiles taken so far and `leaves` (32 bytes each) behind; `other` stands in for levels."""
+        levels = [leaves, *self._edge]
+        for level, hashes in (other or {}).items():
+            levels[level] = hashes
+        return edge_root(levels)
 
     def _stored_tile(self, level: int, number: int, width: int) -> bytes | None:
         if not self._source.has_tiles:

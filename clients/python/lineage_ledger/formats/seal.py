@@ -79,7 +79,12 @@ def check_seal(seal: ParsedSeal, origin: str) -> None:
 
     Raises `SealError` with the reason that a server answers.
     """
-    body = seal.body
+    check_body(seal.body, origin)
+    check_signature(seal, origin)
+
+
+def check_body(body: entry_pb2.SealBody, origin: str) -> None:
+    """Check all that a seal says by itself, but not who says it. Raises `SealError`."""
     if body.batch_sequence == 0:
         if chain_id(origin, body.public_key, body.chain_nonce) != body.chain_id:
             raise SealError(
@@ -97,6 +102,11 @@ def check_seal(seal: ParsedSeal, origin: str) -> None:
         raise SealError("an empty batch must have the root of the empty tree", reason="ROOT_MISMATCH")
     if sum(binding.count for binding in body.bindings) > body.count:
         raise SealError("the table of bindings counts more predictions than the batch holds", reason="BINDING_MISMATCH")
+
+
+def check_signature(seal: ParsedSeal, origin: str) -> None:
+    """Check the signature by the key that the seal names. Raises `SealError` with the reason BAD_SIGNATURE."""
+    body = seal.body
     if not keys.verify(body.public_key, signed_bytes(origin, seal.body_bytes), seal.signature):
         raise SealError(
             f"the signature of batch {body.batch_sequence} of chain {body.chain_id.hex()} does not check "
