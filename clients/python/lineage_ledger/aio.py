@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from lineage_ledger.answers import check_end, check_place
+from lineage_ledger.chain_receipts import VerifiedChain
 from lineage_ledger.errors import RpcError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
@@ -25,7 +26,7 @@ from lineage_ledger.operations import (
 )
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
+from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, proofs_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PRODUCERS_PAGE = 1_000
+_CHAINS_PAGE = 1_000
 
 
 class AsyncClient:
@@ -149,6 +151,34 @@ class AsyncClient:
         """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified."""
         return await self._run(self._operations.receipt(subject if isinstance(subject, int) else parsed(subject)))
 
+    async def chain_receipts(self, chain_id: bytes) -> AsyncIterator[tuple[bytes, VerifiedChain]]:
+        """As `Client.chain_receipts`."""
+        last_sequence = -1
+        while True:
+            try:
+                receipt, run = await self._run(self._operations.chain_receipt(chain_id, last_sequence + 1))
+            except RpcError as error:
+                if error.reason == "NOT_FOUND" and last_sequence >= 0:
+                    return
+                raise
+            yield receipt, run
+            last_sequence = run.seals[-1].seal.body.batch_sequence
+            if run.closed:
+                return
+
+    async def chains(self, *, public_key: bytes = b"", deployment_hash: bytes = b"") -> AsyncIterator[proofs_pb2.Chain]:
+        """As `Client.chains`."""
+        request = proofs_pb2.ListChainsRequest(
+            public_key=public_key, deployment_hash=deployment_hash, page_size=_CHAINS_PAGE
+        )
+        while True:
+            response = await self._run(ask(methods.LIST_CHAINS, request))
+            for chain in response.chains:
+                yield chain
+            if not response.next_page_token or response.next_page_token == request.page_token:
+                return
+            request.page_token = response.next_page_token
+
     async def trace(self, subject: PredictionId | int | bytes) -> AsyncIterator[trace_pb2.TraceNode]:
         """All that a prediction (id), entry (index) or artifact (SHA-256) came from, breadth first.
 
@@ -194,6 +224,13 @@ class AsyncClient:
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
+
+    async def change_ledger_key(self, entry: bytes) -> int:
+        """Put a new ledger key in force by a signed entry (`formats.admin.build_ledger_key_change`); returns its index.
+
+        The server must have been given the new private key before.
+        """
+        return await self._run(self._operations.change_ledger_key(entry))
 
     async def statistics(self) -> admin_pb2.GetStatisticsResponse:
         """How the server is doing, as it says."""

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from lineage_ledger.answers import check_end, check_place
+from lineage_ledger.chain_receipts import VerifiedChain
 from lineage_ledger.errors import RpcError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
@@ -25,7 +26,7 @@ from lineage_ledger.operations import (
 )
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, trace_pb2
+from lineage_ledger.v1 import admin_pb2, append_pb2, entries_pb2, proofs_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PRODUCERS_PAGE = 1_000
+_CHAINS_PAGE = 1_000
 
 
 class Client:
@@ -148,6 +150,39 @@ class Client:
         """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified."""
         return self._run(self._operations.receipt(subject if isinstance(subject, int) else parsed(subject)))
 
+    def chain_receipts(self, chain_id: bytes) -> Iterator[tuple[bytes, VerifiedChain]]:
+        """Chain receipts, verified, of a chain (16 bytes) from its first seal to its last, and what each shows.
+
+        That they follow each other `completeness.ChainTally` checks; that the server gave the last one is not shown.
+        """
+        last_sequence = -1
+        while True:
+            try:
+                receipt, run = self._run(self._operations.chain_receipt(chain_id, last_sequence + 1))
+            except RpcError as error:
+                if error.reason == "NOT_FOUND" and last_sequence >= 0:
+                    return
+                raise
+            yield receipt, run
+            last_sequence = run.seals[-1].seal.body.batch_sequence
+            if run.closed:
+                return
+
+    def chains(self, *, public_key: bytes = b"", deployment_hash: bytes = b"") -> Iterator[proofs_pb2.Chain]:
+        """Chains of a producer's key, or with predictions of a deployment (32 bytes each), as the server says.
+
+        A chain may come twice. Its receipts prove it; that there is no other chain an audit shows.
+        """
+        request = proofs_pb2.ListChainsRequest(
+            public_key=public_key, deployment_hash=deployment_hash, page_size=_CHAINS_PAGE
+        )
+        while True:
+            response = self._run(ask(methods.LIST_CHAINS, request))
+            yield from response.chains
+            if not response.next_page_token or response.next_page_token == request.page_token:
+                return
+            request.page_token = response.next_page_token
+
     def trace(self, subject: PredictionId | int | bytes) -> Iterator[trace_pb2.TraceNode]:
         """All that a prediction (id), entry (index) or artifact (SHA-256) came from, breadth first.
 
@@ -187,6 +222,13 @@ class Client:
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
+
+    def change_ledger_key(self, entry: bytes) -> int:
+        """Put a new ledger key in force by a signed entry (`formats.admin.build_ledger_key_change`); returns its index.
+
+        The server must have been given the new private key before.
+        """
+        return self._run(self._operations.change_ledger_key(entry))
 
     def statistics(self) -> admin_pb2.GetStatisticsResponse:
         """How the server is doing, as it says."""

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from lineage_ledger import answers, kernel
+from lineage_ledger.chain_receipts import VerifiedChain, verify_chain_receipt
 from lineage_ledger.checkpoint_file import CheckpointFile
-from lineage_ledger.errors import MalformedEntryError, ProofError, RpcError, VerificationError
+from lineage_ledger.errors import MalformedEntryError, OtherKeyError, ProofError, RpcError, VerificationError
 from lineage_ledger.formats import admin, merkle, seal, strict
+from lineage_ledger.formats.chain_receipt import ChainReceipt
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.digest import sha256_digest
 from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.ledger_keys import LedgerKeys, follow_proven
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
@@ -136,19 +139,51 @@ class Operations:
         return (yield from self.signed_checkpoint())[0]
 
     def signed_checkpoint(self) -> Steps[tuple[Checkpoint, bytes]]:
-        known = self.history.newest
+        known = yield from self._newest()
         response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest())
         return (yield from self._agreed(response.checkpoint, known)), response.checkpoint
 
     def _agreed(self, signed: bytes, known: SignedCheckpoint | None) -> Steps[Checkpoint]:
         """A checkpoint signed by the pinned key, and of one history with `known`, the newest when it was asked for."""
-        opened = self.history.open(signed)
+        opened = yield from self._opened(signed)
         self.history.accept(signed, known, (yield from self._link(known, opened)))
         while (pair := self.history.unlinked) is not None:
             self.history.link(pair, (yield from self._link(*pair)))
         if self._max_block_age_s is not None:
             yield from self._young(opened, self._max_block_age_s)
         return opened.checkpoint
+
+    def _newest(self) -> Steps[SignedCheckpoint | None]:
+        """The newest checkpoint that is remembered; one may be by another key than the pinned one, from another run."""
+        try:
+            return self.history.newest
+        except OtherKeyError:
+            yield from self._follow_keys()
+            return self.history.newest
+
+    def _opened(self, signed: bytes) -> Steps[SignedCheckpoint]:
+        """A checkpoint that is signed by the ledger's key of its size, as far as the pinned key leads to that."""
+        try:
+            return self.history.open(signed)
+        except OtherKeyError:
+            yield from self._follow_keys()
+            return self.history.open(signed)
+
+    def _follow_keys(self) -> Steps[None]:
+        """Learn from the server how the ledger's key was changed; all that it says is signed and proven.
+
+        A key that is known stays known: a server that leaves a change out is refused.
+        """
+        request = proofs_pb2.GetCheckpointRequest(with_key_history=True)
+        response = yield from ask(methods.GET_CHECKPOINT, request)
+        keys, _ = follow_proven(self.verifier, response.key_history, response.checkpoint)
+        known = self.history.keys
+        if isinstance(known, LedgerKeys) and not keys.extends(known):
+            raise VerificationError(
+                f"the server shows other changes of the key of {keys.name} than it did before, or fewer; it was put "
+                "back from an old copy, or shows different histories"
+            )
+        self.history.keys = keys
 
     def _link(self, older: SignedCheckpoint | None, newer: SignedCheckpoint) -> Steps[tuple[bytes, ...]]:
         """The proof that `newer` goes on from `older`, not checked yet. Raises `ForkError` if the server has none."""
@@ -191,7 +226,7 @@ class Operations:
 
     def inclusion_proof(self, index: int, under: Checkpoint | None = None) -> Steps[InclusionProof]:
         """Under the server's newest checkpoint, or `under` one that is believed already."""
-        known = self.history.newest
+        known = yield from self._newest()
         request = proofs_pb2.GetInclusionProofRequest(index=index, tree_size=under.size if under else 0)
         response = yield from ask(methods.GET_INCLUSION_PROOF, request)
         checkpoint = under or (yield from self._agreed(response.checkpoint, known))
@@ -294,12 +329,13 @@ class Operations:
     # -- lineage ---------------------------------------------------------------------------------------------
 
     def receipt(self, subject: PredictionId | int) -> Steps[bytes]:
-        known = self.history.newest
+        known = yield from self._newest()
         if isinstance(subject, int):
             response = yield from ask(methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(index=subject))
             logged = yield from self.entry(subject)
             proof = TlogProof.parse(response.receipt)
-            proof.verify(logged.data, self.verifier)
+            yield from self._opened(proof.checkpoint)
+            proof.verify(logged.data, self.history.keys)
             is_right, signed = proof.index == subject, proof.checkpoint
         else:
             request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject))
@@ -311,9 +347,19 @@ class Operations:
         yield from self._agreed(signed, known)
         return response.receipt
 
+    def chain_receipt(self, chain_id: bytes, first_sequence: int) -> Steps[tuple[bytes, VerifiedChain]]:
+        known = yield from self._newest()
+        wanted = proofs_pb2.ChainRange(chain_id=chain_id, first_sequence=first_sequence)
+        response = yield from ask(methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(chain=wanted))
+        run = verify_chain_receipt(response.receipt, self.verifier)
+        if (run.chain_id, run.seals[0].seal.body.batch_sequence) != (chain_id, first_sequence):
+            raise VerificationError(f"the server gave a receipt for another run than {chain_id.hex()}/{first_sequence}")
+        yield from self._agreed(ChainReceipt.parse(response.receipt).checkpoint, known)
+        return response.receipt, run
+
     def trace(self, request: trace_pb2.TraceRequest, expected: int = 0) -> Steps[Page]:
         """A page that begins with the node of ordinal `expected`, which for 0 is the subject."""
-        known = self.history.newest
+        known = yield from self._newest()
         response = yield from ask(methods.TRACE, request)
         yield from self._agreed(response.checkpoint, known)
         if [node.ordinal for node in response.nodes] != list(range(expected, expected + len(response.nodes))):
@@ -380,13 +426,23 @@ class Operations:
         response = yield from ask(methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest(entry=entry))
         return (yield from self._logged(response.index, response.checkpoint))
 
+    def change_ledger_key(self, entry: bytes) -> Steps[int]:
+        response = yield from ask(methods.CHANGE_LEDGER_KEY, admin_pb2.ChangeLedgerKeyRequest(entry=entry))
+        change = entry_pb2.LedgerKeyChange.FromString(strict.parse_entry(entry).ledger_key.body)
+        # By the new key, which whoever signed the entry believes already.
+        size = Checkpoint.open(response.checkpoint, Verifier(self.verifier.name, change.new_public_key)).size
+        return _covered(response.index, size)
+
     def _logged(self, index: int, signed: bytes) -> Steps[int]:
-        """The index, if a checkpoint of the pinned key covers it. Who administers need not be allowed to read."""
-        yield from ()
-        size = Checkpoint.open(signed, self.verifier).size
-        if size <= index:
-            raise VerificationError(f"the server's checkpoint of size {size} does not cover the new entry at {index}")
-        return index
+        """The index, if a checkpoint of the ledger's key covers it. Who administers need not be allowed to read."""
+        size = (yield from self._opened(signed)).size
+        return _covered(index, size)
+
+
+def _covered(index: int, size: int) -> int:
+    if size <= index:
+        raise VerificationError(f"the server's checkpoint of size {size} does not cover the new entry at {index}")
+    return index
 
 
 def parsed(prediction_id: PredictionId | str) -> PredictionId:

@@ -17,8 +17,7 @@ from typing import Final
 
 from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats import merkle
-from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.checkpoint import Checkpoint, CheckpointKeys
 from lineage_ledger.formats.text import decode_base64, encode_base64, parse_decimal
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 
@@ -66,14 +65,14 @@ class TlogProof:
         index = parse_decimal(lines.pop(0).removeprefix("index "))
         return cls(index, tuple(map(decode_base64, lines)), checkpoint, extra)
 
-    def verify(self, entry: bytes, verifier: Verifier, policy: WitnessPolicy | None = None) -> Checkpoint:
-        """Check that `entry` is at this index of the log whose key `verifier` is; returns the checkpoint it is under.
+    def verify(self, entry: bytes, keys: CheckpointKeys, policy: WitnessPolicy | None = None) -> Checkpoint:
+        """Check that `entry` is at this index of the log whose keys these are; returns the checkpoint it is under.
 
         With a policy, the checkpoint must have the cosignatures of a quorum, too. Raises `MalformedError`,
         `SignatureError`, `ProofError` or `QuorumError`.
         """
+        checkpoint = Checkpoint.open(self.checkpoint, keys)
         if policy is not None:
-            policy.check(self.checkpoint, verifier)
-        checkpoint = Checkpoint.open(self.checkpoint, verifier)
+            policy.check(self.checkpoint, keys.verifier_at(checkpoint.size))
         merkle.verify_inclusion(merkle.leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
         return checkpoint
