@@ -13,6 +13,7 @@ from lineage_ledger.formats.prediction import PredictionPacker
 from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import Head, HeadRecord
+from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.ledger import open_ledger
 from lineage_ledger_server.sequencer.check import check_batch
 from lineage_ledger_server.sequencer.producers import check_admin_entry
@@ -83,23 +84,22 @@ class GrownLedger:
         self._ledger.close()
 
 
-def make_ledger(root: Path, size: int) -> Verifier:
-    """A ledger of exactly `size` entries in `root`, closed again."""
-    ledger = GrownLedger(root)
-    if size > SMALLEST:
-        ledger.grow_to(size)
-    ledger.close()
-    if size == 1:
-        _publish_genesis_alone(DataDir(root))
-    return ledger.verifier
-
-
-def _publish_genesis_alone(data_dir: DataDir) -> None:
-    """Sign a head over the genesis, as if the ledger's first signature had been made before its first block."""
+def publish_genesis_alone(root: Path) -> None:
+    """Sign a head over the genesis of a closed ledger, as if that had come before its first block."""
+    data_dir = DataDir(root)
     name, key = keys.read_signing_key(data_dir.ledger_key)
-    with opened(data_dir.root) as reader:
+    with opened(root) as reader:
         genesis = reader.entry(0)
     data_dir.head.unlink()
     record = HeadRecord(data_dir.head)
     record.write(Head.of_note(Checkpoint(name, 1, leaf_hash(genesis)).sign(Signer(name, key))))
     record.close()
+
+
+def make_indexes(root: Path) -> None:
+    """The derived indexes of a closed ledger, which whoever serves it wants."""
+    with opened(root) as reader:
+        indexer = Indexer(DataDir(root).index, reader)
+        while indexer.step():
+            pass
+        indexer.stop()
