@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer
 from lineage_ledger.formats.prediction import PredictionId
-from lineage_ledger.v1 import append_pb2, append_pb2_grpc, entry_pb2, errors_pb2
+from lineage_ledger.v1 import append_pb2, append_pb2_grpc, entry_pb2, errors_pb2, proofs_pb2
 
 ORIGIN = "ledger.test/emitter"
 
@@ -40,6 +40,8 @@ class Faults:
     """Answer this status and reason instead of taking the batch."""
     tamper: Callable[[append_pb2.AppendStreamResponse], None] = lambda response: None
     """Change what is answered."""
+    promise: append_pb2.Promise = append_pb2.PROMISE_PUBLISHED
+    """What acknowledgements say."""
 
 
 @dataclass
@@ -57,6 +59,33 @@ class _RefusedError(Exception):
         self.status, self.reason, self.metadata = status, reason, metadata
 
 
+class Tree:
+    """The hashes of all perfect subtrees (`merkle.HashReader`)."""
+
+    def __init__(self) -> None:
+        self._levels: list[list[bytes]] = [[]]
+
+    @property
+    def size(self) -> int:
+        """Leaves."""
+        return len(self._levels[0])
+
+    def grow(self, leaf_hashes: bytes) -> None:
+        """Add leaves by their hashes, 32 bytes each."""
+        for place in range(0, len(leaf_hashes), merkle.HASH_SIZE):
+            found, level = leaf_hashes[place : place + merkle.HASH_SIZE], 0
+            self._levels[0].append(found)
+            while len(self._levels[level]) % 2 == 0:
+                found = merkle.node_hash(*self._levels[level][-2:])
+                level += 1
+                if level == len(self._levels):
+                    self._levels.append([])
+                self._levels[level].append(found)
+
+    def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self._levels[level][n] for level, n in coordinates]
+
+
 class FakeLedger(append_pb2_grpc.AppendServiceServicer):
     """`target` is where it listens, `vkey` its verifier key, `entries` what it holds."""
 
@@ -67,9 +96,10 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
         self.entries: list[bytes] = []
         self.seals: list[tuple[int, seal.ParsedSeal]] = []
         self.chains: dict[bytes, _Chain] = {}
+        self.key_history = proofs_pb2.KeyHistory()
         self.received = 0
         self.duplicates = 0
-        self._frontier = merkle.Frontier()
+        self.tree = Tree()
         self._lock = threading.Lock()
         self._server: grpc.Server | None = None
         self.target = target
@@ -96,7 +126,10 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
     def AppendStream(  # noqa: N802  (the contract's name)
         self, requests: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
     ) -> Iterator[append_pb2.AppendStreamResponse]:
+        prove, known_size = False, None
         for request in requests:
+            if known_size is None:
+                prove, known_size = request.options.prove, request.options.known_tree_size
             response = append_pb2.AppendStreamResponse()
             for batch in request.packed_batches:
                 with self._lock:
@@ -107,13 +140,32 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
                         response.acknowledgements.append(self._take(batch))
                     except _RefusedError as refused:
                         _abort(context, refused)
-                    response.checkpoint = self._checkpoint()
+                    response.checkpoint = self.checkpoint()
+                    size = self.tree.size
                     if self.faults.lose_acknowledgement(self.received):
                         context.abort(grpc.StatusCode.UNAVAILABLE, "the acknowledgement was lost")
             if self.faults.delay_s:
                 time.sleep(self.faults.delay_s)
+            if prove:
+                with self._lock:
+                    self.prove(response, known_size, size)
+                known_size = size
             self.faults.tamper(response)
             yield response
+
+    def GetLedger(  # noqa: N802
+        self, request: append_pb2.GetLedgerRequest, context: grpc.ServicerContext
+    ) -> append_pb2.GetLedgerResponse:
+        return append_pb2.GetLedgerResponse(
+            origin=self.signer.name, verifier_key=str(self.signer.verifier), key_history=self.key_history
+        )
+
+    def prove(self, response: append_pb2.AppendStreamResponse, known_size: int, size: int) -> None:
+        """Put honest proofs into a response under the checkpoint of `size`."""
+        for said in response.acknowledgements:
+            said.range_proof[:] = merkle.range_proof(said.first_index, said.seal_index + 1, size, self.tree)
+        proof = merkle.consistency_proof(known_size, size, self.tree) if 0 < known_size < size else []
+        response.consistency_proof[:] = proof
 
     def _take(self, batch: bytes) -> append_pb2.Acknowledgement:
         try:
@@ -161,7 +213,7 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
         chain.next_number = seal.next_number(body)
         chain.closed = body.closing
         self.seals.append((seal_index, parsed))
-        self._frontier.append_roots(kernel.leaf_hashes(batch))
+        self.tree.grow(kernel.leaf_hashes(batch))
         return self._acknowledge(body, first, seal_index, duplicate=False)
 
     def _acknowledge(
@@ -173,11 +225,13 @@ class FakeLedger(append_pb2_grpc.AppendServiceServicer):
             first_index=first,
             seal_index=seal_index,
             duplicate=duplicate,
-            promise=append_pb2.PROMISE_PUBLISHED,
+            promise=self.faults.promise,
         )
 
-    def _checkpoint(self) -> bytes:
-        return Checkpoint(ORIGIN, self._frontier.size, self._frontier.root()).sign(self.signer)
+    def checkpoint(self) -> bytes:
+        """The newest, signed."""
+        size = self.tree.size
+        return Checkpoint(self.signer.name, size, merkle.root_of(size, self.tree)).sign(self.signer)
 
     # -- for tests -------------------------------------------------------------------------------------------
 

@@ -36,7 +36,8 @@ def append_statements(
 
 def _send(connection: Connection, checker: AcknowledgementChecker, batch: SealedBatch) -> int:
     """Index of the batch's first entry, as acknowledged."""
-    request = append_pb2.AppendBatchRequest(packed_batch=batch.packed or b"")
+    request = append_pb2.AppendBatchRequest(packed_batch=batch.packed or b"", options=checker.begin())
     answer = connection.call(methods.APPEND_BATCH, request)
-    checker.check(batch, answer.acknowledgement, checker.check_checkpoint(answer.checkpoint))
+    checkpoint = checker.check_checkpoint(answer.checkpoint, answer.consistency_proof)
+    checker.check(batch, batch.leaf_hashes, answer.acknowledgement, checkpoint)
     return answer.acknowledgement.first_index

@@ -7,8 +7,9 @@ from lineage_ledger.emitter.errors import (
     EmitterFullError,
     NotAcknowledgedError,
     SpoolError,
+    UnderPromisedError,
 )
-from lineage_ledger.emitter.policy import Policy, WhenFull
+from lineage_ledger.emitter.policy import Policy, WaitFor, WhenFull
 from lineage_ledger.emitter.reports import Statistics
 from lineage_ledger.emitter.sender import Backoff
 
@@ -24,5 +25,7 @@ __all__ = [
     "Policy",
     "SpoolError",
     "Statistics",
+    "UnderPromisedError",
+    "WaitFor",
     "WhenFull",
 ]

@@ -14,7 +14,7 @@ from typing import Self
 from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
 from lineage_ledger.emitter.life import Lane, Life
-from lineage_ledger.emitter.outbox import Identity
+from lineage_ledger.emitter.outbox import Identity, Places
 from lineage_ledger.emitter.policy import Policy, WhenFull
 from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Ring
@@ -110,7 +110,8 @@ class Emitter:
     """Signs and sends what a process emits, in its own background thread. Thread-safe; survives forks.
 
     `ledger` is the ledger's verifier key as text, whose name is the ledger's origin: seals are made for exactly that
-    ledger, and acknowledgements must be signed by that key. `key` is the producer's, or the path of its file.
+    ledger, and acknowledgements must be signed by that key. `key` is the producer's, or the path of its file. The
+    newest checkpoint that was verified is kept in `checkpoint_file`, so that the next process goes on from it.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Emitter:
         key: SigningKey | str | Path,
         deployment: bytes | None = None,
         spool: str | Path | None = None,
+        checkpoint_file: str | Path | None = None,
         policy: Policy | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
@@ -128,12 +130,19 @@ class Emitter:
         self._policy = policy or Policy()
         if self._policy.when_full is WhenFull.SPOOL and spool is None:
             raise SettingsError('when_full="spool" needs a spool: give its folder')
+        if checkpoint_file is not None and not self._policy.prove:
+            raise SettingsError("a checkpoint_file needs proofs: leave prove on, or checkpoint_file out")
+        if checkpoint_file is not None and not Path(checkpoint_file).parent.is_dir():
+            raise SettingsError(f"checkpoint_file: there is no folder {Path(checkpoint_file).parent}")
         self._identity = Identity(
             target if isinstance(target, Endpoint) else Endpoint(target),
             Verifier.parse(ledger),
             key if isinstance(key, SigningKey) else read_signing_key(key)[1],
         )
-        self._spool_folder = Path(spool) if spool is not None else None
+        self._places = Places(
+            Path(spool) if spool is not None else None,
+            Path(checkpoint_file) if checkpoint_file is not None else None,
+        )
         self._reporter = Reporter(on_error)
         self._deployments: list[bytes] = []
         self._bindings: dict[bytes, Binding] = {}
@@ -241,7 +250,12 @@ class Emitter:
         return LoggedStatement(waiter.index, merkle.leaf_hash(data))
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until everything emitted so far is in the ledger; False if the time was over first."""
+        """Wait until everything emitted so far is in the ledger; False if the time was over first.
+
+        Raises what the ledger's answer was refused for, if it was: `VerificationError` (`HistoryError` with evidence;
+        `OtherOriginError` if it is not the ledger that was pinned), `MalformedError` or `CheckpointFileError`. What was
+        emitted is kept, and sent again later.
+        """
         return self._life.flush(timeout_s)
 
     def close(self, timeout_s: float = 30.0) -> bool:
@@ -253,7 +267,7 @@ class Emitter:
         complete = self._life.close(timeout_s)
         if not complete:
             left = self._life.statistics().pending
-            where = "they stay in the spool" if self._spool_folder is not None else "they are lost"
+            where = "they stay in the spool" if self._places.spool is not None else "they are lost"
             self._reporter.report(
                 "close",
                 EmitterError(f"{left} entries were not acknowledged within {timeout_s:g} s of closing; {where}"),
@@ -274,6 +288,8 @@ class Emitter:
         """The slot is filled, and somebody wants to know: the thread that sleeps, or whoever closed the ring."""
         if not ring.closed:
             self._life.wake()
+            if self._policy.fail_closed:
+                self._check_ledger()
         elif not ring.is_kept(number):
             return self._place_again(ring, number, framed)
         return ring.chain_id, number
@@ -323,10 +339,18 @@ class Emitter:
         prefix = input_commitment[:4] if isinstance(input_commitment, bytes) else b""
         return PredictionId(ring.chain_id, number, prefix.ljust(4, b"\0"))
 
+    def _check_ledger(self) -> None:
+        """Raise if the ledger's last answer was refused; what was emitted is kept, and sent again later."""
+        mismatch = self._life.mismatch
+        if mismatch is not None:
+            raise EmitterError(
+                f"whether the prediction is on record is not known: the ledger's answer was refused: {mismatch}"
+            ) from mismatch
+
     # -- life and death --------------------------------------------------------------------------------------
 
     def _begin(self) -> Life:
-        return Life(self._identity, self._policy, self._spool_folder, self._lane, self._deployments, self._reporter)
+        return Life(self._identity, self._policy, self._places, self._lane, self._deployments, self._reporter)
 
     def _before_fork(self) -> bool:
         return self._life.before_fork()

@@ -24,5 +24,9 @@ class NotAcknowledgedError(EmitterError):
     """
 
 
+class UnderPromisedError(EmitterError):
+    """The ledger acknowledged a batch with less than `wait_for`; the batch is kept, and sent again later."""
+
+
 class SpoolError(EmitterError):
     """The spool cannot be used, is full, or is damaged."""

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError
-from lineage_ledger.emitter.outbox import Identity, Outbox
+from lineage_ledger.emitter.outbox import Identity, Outbox, Places
 from lineage_ledger.emitter.policy import Policy
 from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Cut, Ring
@@ -50,7 +49,7 @@ class Life:
         self,
         identity: Identity,
         policy: Policy,
-        spool_folder: Path | None,
+        places: Places,
         lane: Lane,
         deployments: Sequence[bytes],
         reporter: Reporter,
@@ -60,7 +59,7 @@ class Life:
         self._lane = lane
         self._deployments = deployments
         self._reporter = reporter
-        self._outbox = Outbox(identity, policy, spool_folder, reporter, lambda: self._wake.set())
+        self._outbox = Outbox(identity, policy, places, reporter, lambda: self._wake.set(), self._distrust)
         self._window = self._outbox.window
         self._sender = self._outbox.sender
         self.waiters = self._outbox.waiters
@@ -98,8 +97,16 @@ class Life:
         self._urgent = True
         self.wake()
 
+    @property
+    def mismatch(self) -> Exception | None:
+        """Why the ledger's last answer was refused, if it was."""
+        return self._outbox.mismatch
+
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was emitted before the call is acknowledged; False if the time was over first."""
+        """Wait until all that was emitted before the call is acknowledged; False if the time was over first.
+
+        Raises what the ledger's answer was refused for: at once if that comes meanwhile, else when the time is over.
+        """
         chain = self._chain
         number = chain.ring.taken()
         if number == 0 and self._window.is_empty:
@@ -109,10 +116,15 @@ class Life:
             return chain.handed_over >= number and not self._window.holds(chain.sealer.chain_id, number)
 
         deadline_s = time.monotonic() + timeout_s
+        mismatches = self._outbox.mismatches
         with self._window.changed:
             while not is_done():
                 self.hurry()
                 left_s = deadline_s - time.monotonic()
+                mismatch = self._outbox.mismatch
+                # One from before the call may be over when the batch is sent again.
+                if mismatch is not None and (left_s <= 0 or self._outbox.mismatches != mismatches):
+                    raise mismatch.with_traceback(None)
                 if left_s <= 0:
                     return False
                 # A hole can keep a part back, so what comes free must be hurried again.
@@ -152,8 +164,17 @@ class Life:
             recovered=self._outbox.recovered_entries,
             unacknowledged_bytes=self._window.held_bytes,
             spool_bytes=self._outbox.spool_bytes,
+            mismatches=self._outbox.mismatches,
             last_error=self._reporter.last_error,
         )
+
+    def _is_refusing(self) -> bool:
+        """Whether `emit` is to raise, since the ledger's answers cannot be believed."""
+        return self._policy.fail_closed and self._outbox.mismatch is not None
+
+    def _distrust(self) -> None:
+        """The ledger's answer was refused: with `fail_closed`, have every `emit` look at it."""
+        self._lane.ring.attention = self._lane.ring.attention or self._policy.fail_closed
 
     # -- around a fork ---------------------------------------------------------------------------------------
 
@@ -206,7 +227,7 @@ class Life:
             ring.attention = True
             is_woken = ring.taken() != ring.drained or self._wake.wait(self._policy.heartbeat_s)
             self._wake.clear()
-            ring.attention = False
+            ring.attention = self._is_refusing()
             if not is_woken and self._chain.sealer.next_sequence and self._window.is_empty:
                 self._hand_over(self._chain, self._chain.sealer.heartbeat())
         deadline_s = time.monotonic() + self._policy.linger_ms / 1e3

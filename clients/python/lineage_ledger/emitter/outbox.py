@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineage_ledger.checkpoint_file import CheckpointFile
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
+from lineage_ledger.emitter.checkpoint_memory import SparingMemory
 from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError, SpoolError
 from lineage_ledger.emitter.policy import Policy, WhenFull
 from lineage_ledger.emitter.reports import Reporter
@@ -15,11 +17,14 @@ from lineage_ledger.emitter.sender import Sender
 from lineage_ledger.emitter.spool import ChainSpool, Spool
 from lineage_ledger.emitter.waiters import Waiters
 from lineage_ledger.emitter.window import Window
-from lineage_ledger.errors import LineageError
+from lineage_ledger.errors import CheckpointFileError, LineageError, MalformedError, VerificationError
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import append_pb2
+
+# Answers that say something wrong, and a memory that is needed to tell: nothing is acknowledged by them.
+_MISMATCHES = (VerificationError, MalformedError, CheckpointFileError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +37,53 @@ class Identity:
     key: SigningKey
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What an emitter keeps on disk; None: nothing."""
+
+    spool: Path | None = None
+    """A folder."""
+    checkpoint_file: Path | None = None
+
+
 class Outbox:
-    """Window, spool and sender of one process. `on_ended` is called when a chain takes no more; see `ended`."""
+    """Window, spool and sender of one process. `on_ended` is called when a chain takes no more (`ended`).
+
+    `on_mismatch` is called when an answer of the ledger was refused (`mismatch`).
+    """
 
     def __init__(
         self,
         identity: Identity,
         policy: Policy,
-        spool_folder: Path | None,
+        places: Places,
         reporter: Reporter,
         on_ended: Callable[[], None],
+        on_mismatch: Callable[[], None],
     ) -> None:
         self._identity = identity
         self._policy = policy
         self._reporter = reporter
         self._on_ended = on_ended
-        self._spool = Spool(spool_folder, policy.max_spool_bytes) if spool_folder is not None else None
+        self._on_mismatch = on_mismatch
+        self._spool = Spool(places.spool, policy.max_spool_bytes) if places.spool is not None else None
         self._adopted: dict[bytes, int] = {}
         self.waiters = Waiters()
         self.window = Window(policy.max_unacknowledged_bytes, policy.max_batches_in_flight)
-        checker = AcknowledgementChecker(identity.verifier)
-        self.sender = Sender(identity.endpoint, self.window, checker, self, self._read_spooled, policy.backoff)
+        memory = SparingMemory(CheckpointFile(places.checkpoint_file)) if places.checkpoint_file is not None else None
+        self._checker = AcknowledgementChecker(
+            identity.verifier, prove=policy.prove, wait_for=policy.promise, memory=memory
+        )
+        self.sender = Sender(identity.endpoint, self.window, self._checker, self, self._read_spooled, policy.backoff)
         self.ended: set[bytes] = set()
         """Chains that the ledger takes nothing more of, until somebody has seen to it."""
         self.acknowledged_entries = 0
         self.abandoned_entries = 0
         """Entries that were sealed, or were to be, in a chain that ended."""
         self.recovered_entries = 0
+        self.mismatches = 0
+        self.mismatch: Exception | None = None
+        """Why the ledger's last answer was refused; None once it acknowledges something again."""
 
     @property
     def spool_bytes(self) -> int:
@@ -76,6 +101,8 @@ class Outbox:
 
     def put(self, batch: SealedBatch, spool: ChainSpool | None) -> None:
         """Take a sealed batch, into the spool first."""
+        if not self._policy.prove:
+            batch.leaf_hashes = b""
         self.window.put(batch, in_spool=self._keep(spool, batch))
 
     def adopt_orphans(self) -> Predecessor | None:
@@ -103,6 +130,10 @@ class Outbox:
     def close(self) -> None:
         """Stop sending; what is in the spool stays there."""
         self.sender.quiesce()
+        try:
+            self._checker.end()
+        except LineageError as error:
+            self._reporter.report("checkpoint file", error)
         if self._spool is not None:
             self._spool.close()
 
@@ -139,6 +170,7 @@ class Outbox:
 
     def acknowledged(self, batch: SealedBatch, acknowledgement: append_pb2.Acknowledgement) -> None:
         """A batch is in the ledger (`Outcomes`)."""
+        self.mismatch = None
         if batch.chain_id in self._adopted:
             self.recovered_entries += batch.count
         else:
@@ -172,6 +204,14 @@ class Outbox:
 
     def failed(self, error: Exception) -> None:
         """A connection ended, and there will be another (`Outcomes`)."""
+        if isinstance(error, _MISMATCHES):
+            with self.window.changed:  # whoever flushes is to be told
+                self.mismatches += 1
+                self.mismatch = error
+                self.window.changed.notify_all()
+            self._on_mismatch()
+            self._reporter.report(f"refused answer: {type(error).__name__}", error)
+            return
         self._reporter.report(f"sending {getattr(error, 'reason', '') or getattr(error, 'status', '')}".rstrip(), error)
 
     def _read_spooled(self, batch: SealedBatch) -> bytes:

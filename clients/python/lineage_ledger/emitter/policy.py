@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from lineage_ledger.emitter.sender import Backoff
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES as MAX_PACKED_BYTES
 from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, MAX_SEAL_BYTES
+from lineage_ledger.v1 import append_pb2
 
 _MIN_BATCH_BYTES = 128 * 1024
 
@@ -26,6 +28,17 @@ class WhenFull(StrEnum):
     """Go on into the spool for as long as that has room, then drop."""
 
 
+class WaitFor(StrEnum):
+    """What the ledger must promise of a batch before the emitter lets go of it; each includes those before it."""
+
+    DURABLE = "durable"
+    """It is synced to the ledger's disk. That alone cannot be proven."""
+    PUBLISHED = "published"
+    """It is under a signed checkpoint."""
+    WITNESSED = "witnessed"
+    """The checkpoint is cosigned by the quorum of the ledger's witness policy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """An emitter's bounds. Raises `SettingsError` where they contradict each other."""
@@ -33,6 +46,9 @@ class Policy:
     when_full: WhenFull | str = WhenFull.DROP
     fail_closed: bool = False
     """Raise into the prediction when it cannot be recorded; otherwise nothing ever does, but `RAISE` above."""
+    prove: bool = True
+    """Have the ledger prove, and check, that each batch and each checkpoint is in one tree that only grows."""
+    wait_for: WaitFor | str = WaitFor.PUBLISHED
     max_pending_entries: int = 65_536
     """Entries that wait to be sealed; rounded up to a power of two."""
     max_unacknowledged_bytes: int = 64 * 1024 * 1024
@@ -56,6 +72,10 @@ class Policy:
             object.__setattr__(self, "when_full", WhenFull(self.when_full))  # A plain string is welcome too.
         except ValueError:
             raise SettingsError(f"when_full must be one of {', '.join(WhenFull)}, not {self.when_full!r}") from None
+        try:
+            object.__setattr__(self, "wait_for", WaitFor(self.wait_for))
+        except ValueError:
+            raise SettingsError(f"wait_for must be one of {', '.join(WaitFor)}, not {self.wait_for!r}") from None
         _within("max_pending_entries", self.max_pending_entries, 16, 1 << 24)
         _within("max_unacknowledged_bytes", self.max_unacknowledged_bytes, _MIN_BATCH_BYTES, 1 << 40)
         _within("max_batch_entries", self.max_batch_entries, 1, MAX_BATCH_ENTRIES)
@@ -66,6 +86,18 @@ class Policy:
         _within("heartbeat_s", self.heartbeat_s, 0.01, 86_400)
         _within("hole_timeout_s", self.hole_timeout_s, 0.01, 3_600)
         _within("exit_timeout_s", self.exit_timeout_s, 0, 3_600)
+
+    @property
+    def promise(self) -> append_pb2.Promise:
+        """`wait_for`, as the contract has it."""
+        return _PROMISES[WaitFor(self.wait_for)]
+
+
+_PROMISES: Final = {
+    WaitFor.DURABLE: append_pb2.PROMISE_DURABLE,
+    WaitFor.PUBLISHED: append_pb2.PROMISE_PUBLISHED,
+    WaitFor.WITNESSED: append_pb2.PROMISE_WITNESSED,
+}
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:

@@ -27,6 +27,8 @@ class Statistics:
     unacknowledged_bytes: int
     """Memory that sealed batches hold."""
     spool_bytes: int
+    mismatches: int
+    """Answers of a server that were refused: they contradict what was sent, or what the ledger signed before."""
     last_error: str | None
 
 

@@ -40,9 +40,16 @@ class SealedBatch:
     """Of the packed bytes, seal included."""
     packed: bytes | None
     """None while they are in the spool only."""
+    leaf_hashes: bytes = b""
+    """Of its entries and its seal, 32 bytes each; none if they are not needed, or not kept."""
     statements: tuple[tuple[int, int], ...] = ()
     """For each entry that is not a prediction: its number and its place in the batch."""
     closing: bool = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes."""
+        return len(self.packed or b"") + len(self.leaf_hashes)
 
     @property
     def lost(self) -> int:
@@ -69,17 +76,17 @@ class ChainSealer:
         if predecessor is not None:
             body.predecessor.chain_id = predecessor.chain_id
             body.predecessor.next_number = predecessor.next_number
-        return self._finish(body, b"", 0, ())
+        return self._finish(body, b"", b"", 0, ())
 
     def heartbeat(self) -> SealedBatch:
         """An empty batch, which says that nothing is missing up to now."""
-        return self._finish(self._body(self.next_number), b"", self.next_number, ())
+        return self._finish(self._body(self.next_number), b"", b"", self.next_number, ())
 
     def close(self) -> SealedBatch:
         """The empty batch that ends the chain."""
         body = self._body(self.next_number)
         body.closing = True
-        return self._finish(body, b"", self.next_number, ())
+        return self._finish(body, b"", b"", self.next_number, ())
 
     def seal(self, cut: Cut, deployments: Sequence[bytes]) -> SealedBatch:
         """Seal what was cut. `deployments[r - 1]` is the leaf hash of binding row r's deployment; 32 bytes.
@@ -97,7 +104,7 @@ class ChainSealer:
         for deployment_hash, count in zip(deployments, scanned.binding_counts, strict=False):
             body.bindings.add(deployment_hash=deployment_hash, count=count)
         statements = tuple((seal.number_at(body, place), place) for place, _, _ in scanned.others)
-        return self._finish(body, cut.packed, cut.next_number, statements)
+        return self._finish(body, cut.packed, scanned.leaf_hashes, cut.next_number, statements)
 
     def _body(self, first_number: int) -> entry_pb2.SealBody:
         return entry_pb2.SealBody(
@@ -111,9 +118,15 @@ class ChainSealer:
         )
 
     def _finish(
-        self, body: entry_pb2.SealBody, packed: bytes, next_number: int, statements: tuple[tuple[int, int], ...]
+        self,
+        body: entry_pb2.SealBody,
+        packed: bytes,
+        leaf_hashes: bytes,
+        next_number: int,
+        statements: tuple[tuple[int, int], ...],
     ) -> SealedBatch:
         entry = seal.build_seal(body, self._origin, self._key)
+        seal_hash = merkle.leaf_hash(entry)
         whole = b"".join((packed, frame(entry)))
         batch = SealedBatch(
             chain_id=self.chain_id,
@@ -123,10 +136,11 @@ class ChainSealer:
             count=body.count,
             size=len(whole),
             packed=whole,
+            leaf_hashes=leaf_hashes + seal_hash,
             statements=statements,
             closing=body.closing,
         )
-        self._previous_seal_hash = merkle.leaf_hash(entry)
+        self._previous_seal_hash = seal_hash
         self.next_sequence += 1
         self.next_number = next_number
         return batch

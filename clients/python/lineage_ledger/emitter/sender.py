@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lineage_ledger import kernel
 from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
+from lineage_ledger.emitter.errors import UnderPromisedError
 from lineage_ledger.emitter.sealer import SealedBatch
 from lineage_ledger.emitter.window import Window
-from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.errors import LineageError, OtherKeyError, RpcError, VerificationError
 from lineage_ledger.rpc.endpoint import Endpoint
-from lineage_ledger.rpc.methods import APPEND_STREAM
+from lineage_ledger.rpc.methods import APPEND_STREAM, GET_LEDGER
 from lineage_ledger.v1 import append_pb2
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._stream: ResponseStream[append_pb2.AppendStreamResponse] | None = None
+        self._meeting: Connection | None = None
         self._careful = False
         self._is_quiet = False
 
@@ -105,9 +108,11 @@ class Sender:
             thread, self._thread = self._thread, None
             self._stopping.set()
             self._window.end()
-            stream = self._stream
+            stream, meeting = self._stream, self._meeting
         if stream is not None:
             stream.cancel()
+        if meeting is not None:
+            meeting.close()  # which ends the call
         if thread is not None and thread is not threading.current_thread():
             thread.join(_QUIESCE_S)
         return thread is not None
@@ -124,6 +129,7 @@ class Sender:
                 connection = forking.connect(self._endpoint, stopping.is_set)
                 if connection is not None:
                     with connection:
+                        self._meet(connection, stopping)
                         while not stopping.is_set():
                             if self._window.wait_for_batches(_IDLE_STREAM_S, stopping.is_set):
                                 self._converse(connection, stopping)
@@ -134,24 +140,40 @@ class Sender:
                 self._outcomes.failed(error)
                 stopping.wait(self._backoff.delay_s(failures, refused=self._judge(error)))
 
+    def _meet(self, connection: Connection, stopping: threading.Event) -> None:
+        """See that this is the ledger that is pinned: another one would refuse all that is sealed for this one."""
+        with self._mutex:
+            if stopping.is_set():
+                return
+            self._meeting = connection
+        try:
+            self._checker.check_ledger(connection.call(GET_LEDGER, append_pb2.GetLedgerRequest()))
+        finally:
+            with self._mutex:
+                self._meeting = None
+
     def _converse(self, connection: Connection, stopping: threading.Event) -> None:
         """One stream, until it fails, idles or is quiesced. Raises `LineageError`."""
         session = object()
+        options = self._checker.begin()
         self._window.begin(session)
-        stream = connection.exchange(APPEND_STREAM, self._requests(session))
+        stream = connection.exchange(APPEND_STREAM, self._requests(session, options))
         with self._mutex:
             self._stream = stream
         try:
             if not stopping.is_set():
                 for response in stream:
-                    self._take(response)
+                    self._take(response, connection, stopping)
+                self._checker.end()
         finally:
             with self._mutex:
                 self._stream = None
             self._window.end()
             stream.end()
 
-    def _requests(self, session: object) -> Iterator[append_pb2.AppendStreamRequest]:
+    def _requests(
+        self, session: object, options: append_pb2.AcknowledgementOptions | None
+    ) -> Iterator[append_pb2.AppendStreamRequest]:
         """What goes out; runs on a thread of grpc's."""
         while True:
             batch = self._window.next_to_send(
@@ -163,9 +185,9 @@ class Sender:
             )
             if batch is None:
                 return
-            packed = batch.packed
             try:
-                yield append_pb2.AppendStreamRequest(packed_batches=[self._read(batch) if packed is None else packed])
+                yield append_pb2.AppendStreamRequest(packed_batches=[self._packed(batch)], options=options)
+                options = None
             except LineageError as error:
                 self._outcomes.failed(error)
                 self._stalled()
@@ -177,13 +199,26 @@ class Sender:
         if stream is not None:
             stream.cancel()
 
-    def _take(self, response: append_pb2.AppendStreamResponse) -> None:
-        checkpoint = self._checker.check_checkpoint(response.checkpoint)
+    def _packed(self, batch: SealedBatch) -> bytes:
+        packed = batch.packed
+        return self._read(batch) if packed is None else packed
+
+    def _take(
+        self, response: append_pb2.AppendStreamResponse, connection: Connection, stopping: threading.Event
+    ) -> None:
+        try:
+            checkpoint = self._checker.check_checkpoint(response.checkpoint, response.consistency_proof)
+        except OtherKeyError:
+            self._meet(connection, stopping)  # The ledger's key was changed meanwhile, or this is another ledger.
+            checkpoint = self._checker.check_checkpoint(response.checkpoint, response.consistency_proof)
         for acknowledgement in response.acknowledgements:
             batch = self._window.front()
             if batch is None:
-                raise LineageError("the server acknowledged a batch that was not sent")
-            self._checker.check(batch, acknowledgement, checkpoint)
+                raise VerificationError("the server acknowledged a batch that was not sent")
+            leaf_hashes = batch.leaf_hashes
+            if self._checker.needs_leaf_hashes and not leaf_hashes:
+                leaf_hashes = kernel.leaf_hashes(self._packed(batch))
+            self._checker.check(batch, leaf_hashes, acknowledgement, checkpoint)
             self._outcomes.acknowledged(batch, acknowledgement)
             self._window.acknowledge()
             self._careful = False
@@ -191,7 +226,7 @@ class Sender:
     def _judge(self, error: Exception) -> bool:
         """Draw the consequences for the chain; whether key or caller are refused, so that hurry is of no use."""
         if not isinstance(error, RpcError):
-            return True
+            return not isinstance(error, UnderPromisedError)
         if error.status in _REFUSED:
             return True
         if error.status in _BATCH_REFUSED or error.reason in _CHAIN_OVER:

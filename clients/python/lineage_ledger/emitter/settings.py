@@ -3,6 +3,7 @@
 LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
 LINEAGE_DEPLOYMENT                                         leaf hash of the deployment, 64 hex digits: `Emitter.bind()`
 LINEAGE_SPOOL                                              folder
+LINEAGE_CHECKPOINT_FILE                                    keeps the newest checkpoint
 LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN, LINEAGE_TOKEN_FILE
 LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
 LINEAGE_CONFIG                                             path of the TOML file (lineage.toml, if there is one),
@@ -31,7 +32,16 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "LINEAGE_"
 _REQUIRED: Final = ("server", "verifier_key", "key_file")
-_OPTIONAL: Final = ("deployment", "spool", "ca_file", "certificate_file", "client_key_file", "token", "token_file")
+_OPTIONAL: Final = (
+    "deployment",
+    "spool",
+    "checkpoint_file",
+    "ca_file",
+    "certificate_file",
+    "client_key_file",
+    "token",
+    "token_file",
+)
 _OTHERS: Final = frozenset({"commitment_key_file", "data", "timeout_s"})
 _DEFAULT_FILE: Final = "lineage.toml"
 _POLICY: Final[Mapping[str, Any]] = {
@@ -50,6 +60,7 @@ class EmitterSettings:
     deployment: bytes | None = None
     """Leaf hash, 32 bytes: what `Emitter.bind()` binds to."""
     spool: Path | None = None
+    checkpoint_file: Path | None = None
     policy: Policy = field(default_factory=Policy)
 
     @classmethod
@@ -83,6 +94,7 @@ class EmitterSettings:
             paths["key_file"],
             _leaf_hash(texts["deployment"], sources["deployment"]) if texts.get("deployment") else None,
             paths.get("spool"),
+            paths.get("checkpoint_file"),
             Policy(**options),
         )
 
@@ -96,6 +108,7 @@ class EmitterSettings:
             key=self.key_file,
             deployment=self.deployment,
             spool=self.spool,
+            checkpoint_file=self.checkpoint_file,
             policy=self.policy,
         )
 

@@ -48,8 +48,8 @@ class Window:
         with self.changed:
             if in_spool and self.is_full:
                 batch.packed = None
-            if batch.packed is not None:
-                self._held_bytes += batch.size
+                batch.leaf_hashes = b""
+            self._held_bytes += batch.held_bytes
             self._batches.append(batch)
             self.changed.notify_all()
 
@@ -137,5 +137,4 @@ class Window:
             return dropped
 
     def _drop(self, batch: SealedBatch) -> None:
-        if batch.packed is not None:
-            self._held_bytes -= batch.size
+        self._held_bytes -= batch.held_bytes
