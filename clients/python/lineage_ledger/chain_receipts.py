@@ -9,7 +9,7 @@ show, and that there is no later seal nobody can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -18,6 +18,7 @@ from lineage_ledger.formats.chain_receipt import ChainReceipt
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.seal import ParsedSeal
+from lineage_ledger.formats.witness_policy import Cosignature, WitnessPolicy
 from lineage_ledger.proven_entries import ProvenEntries, ReceiptError, Signer
 from lineage_ledger.v1 import entry_pb2
 
@@ -59,7 +60,9 @@ class VerifiedChain:
     """Index of the entry that ended the chain as a conflict; 0: none here."""
     successor_chain_id: bytes = b""
     """The chain whose first seal names this one as its predecessor, by the same key; empty: none here."""
-    limits: tuple[str, ...] = field(default=LIMITS)
+    cosignatures: tuple[Cosignature, ...] = ()
+    """Of witnesses, where a policy was given."""
+    limits: tuple[str, ...] = LIMITS
 
     @property
     def closed(self) -> bool:
@@ -67,23 +70,28 @@ class VerifiedChain:
         return self.seals[-1].seal.body.closing
 
 
-def verify_chain_receipt(data: bytes, verifier: Verifier) -> VerifiedChain:
+def verify_chain_receipt(data: bytes, verifier: Verifier, policy: WitnessPolicy | None = None) -> VerifiedChain:
     """Check a chain receipt with the ledger's verifier key, which must come from elsewhere than the receipt.
+
+    With a `policy` the receipt's checkpoint must have the cosignatures that it asks for.
 
     Raises a `LineageError` (`MalformedError` for the form, `VerificationError` for what does not prove) if anything in
     it does not check, is missing, or does not belong there.
     """
     receipt = ChainReceipt.parse(data)
-    return _Contents(
-        receipt.chain_id, ProvenEntries(receipt.entries, receipt.tree, receipt.checkpoint, verifier)
-    ).verified()
+    proven = ProvenEntries(receipt.entries, receipt.tree, receipt.checkpoint, verifier)
+    verified = _Contents(receipt, proven).verified()
+    if policy is None:
+        return verified
+    return replace(verified, cosignatures=policy.check(receipt.checkpoint, verifier))
 
 
 class _Contents:
     """Entries that are proven to be in the tree; what they say is checked here."""
 
-    def __init__(self, chain_id: bytes, proven: ProvenEntries) -> None:
-        self._chain_id = chain_id
+    def __init__(self, receipt: ChainReceipt, proven: ProvenEntries) -> None:
+        self._chain_id = receipt.chain_id
+        self._first_sequence = receipt.first_sequence
         self._proven = proven
 
     def verified(self) -> VerifiedChain:
@@ -119,12 +127,13 @@ class _Contents:
         return found
 
     def _run(self, own: Sequence[SealedRun]) -> tuple[SealedRun, list[SealedRun]]:
-        """The seal that opened the chain, and the run; the opening seal may be the first of it."""
+        """The seal that opened the chain, and the run, of which it may be the first."""
         if not own or own[0].seal.body.batch_sequence != 0:
             raise ReceiptError("the receipt does not hold the seal that opened its chain")
         opening = own[0]
-        follows = len(own) > 1 and own[1].seal.body.batch_sequence == 1
-        run = list(own) if follows or len(own) == 1 else list(own[1:])
+        run = list(own[1:] if self._first_sequence else own)
+        if not run or run[0].seal.body.batch_sequence != self._first_sequence:
+            raise ReceiptError(f"the receipt does not hold the seal of sequence {self._first_sequence} as the next one")
         for each in own:
             if each.seal.body.public_key != opening.seal.body.public_key:
                 raise ReceiptError(f"the seal at index {each.index} is of another key than the one of its chain")

@@ -50,7 +50,7 @@ class Window(NamedTuple):
             return Share.ALL
         if not earliest_unix_ns:
             return Share.SOME
-        if self.until_unix_ns and earliest_unix_ns >= self.until_unix_ns or latest_unix_ns < self.from_unix_ns:
+        if (self.until_unix_ns and earliest_unix_ns >= self.until_unix_ns) or latest_unix_ns < self.from_unix_ns:
             return Share.NONE
         return Share.ALL if self.holds(earliest_unix_ns) and self.holds(latest_unix_ns) else Share.SOME
 

@@ -28,10 +28,11 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
-from lineage_ledger.history import History, SignedCheckpoint
+from lineage_ledger.history import History, SignedCheckpoint, block_time
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.methods import Method
+from lineage_ledger.rpc.status import REFUSALS
 from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import admin_pb2, entries_pb2, entry_pb2, proofs_pb2, trace_pb2
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT_SEALS: Final = 1_024
-_CANNOT: Final = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"})
-"""Statuses of a server that was reached, and has no proof between two trees that it signed."""
 
 T = TypeVar("T")
 Request = TypeVar("Request", bound=Message)
@@ -193,7 +192,7 @@ class Operations:
         try:
             response = yield from ask(methods.GET_CONSISTENCY_PROOF, request)
         except RpcError as error:
-            if error.status in _CANNOT:
+            if error.status in REFUSALS:
                 raise self.history.unproven(older, newer, str(error)) from error
             raise
         return tuple(response.hashes)
@@ -208,7 +207,8 @@ class Operations:
         proof = yield from self.inclusion_proof(index, opened.checkpoint)
         if merkle.leaf_hash(response.entry) != proof.leaf_hash:
             raise ProofError(f"the server gave bytes for index {index} that are not what its tree holds there")
-        time_unix_ns = self.history.check_age(opened, response.entry, time.time_ns(), max_age_s)
+        time_unix_ns = block_time(response.entry)
+        self.history.check_age(opened, time_unix_ns, time.time_ns(), max_age_s)
         self._newest_block = _KnownBlock(opened.size, time_unix_ns)
 
     def _consistent(self, older: Checkpoint, newer: Checkpoint) -> Steps[tuple[bytes, ...]]:

@@ -129,7 +129,11 @@ class Chains:
             indexes = sorted({*around, *run, closing_block(self._reader, run[-1], head.size)})
             entries = {index: self._reader.entry(index) for index in indexes}
             receipt = ChainReceipt(
-                wanted.chain_id, entries, tuple(self._reader.multiproof(indexes, head.size)), head.note
+                wanted.chain_id,
+                wanted.first_sequence,
+                entries,
+                tuple(self._reader.multiproof(indexes, head.size)),
+                head.note,
             )
             try:
                 return receipt.encode()

@@ -34,6 +34,7 @@ _OWN: Final[Mapping[str, str]] = {
     "trace": "trace:trace",
     "receipt": "receipt:receipt",
     "verify": "verify:verify",
+    "completeness": "completeness:completeness",
     "checkpoint": "checkpoint:checkpoint",
     "audit": "audit:audit",
     "stats": "stats:stats",

@@ -52,7 +52,7 @@ def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> 
         entry = client.get_entry(subject).data if isinstance(subject, int) else b""
     files = {file: data} | ({file.with_name(file.name + ENTRY_SUFFIX): entry} if entry else {})
     for path, content in files.items():
-        _write(path, content, force=force)
+        write_new_file(path, content, force=force)
     out.show(
         {"files": [str(path) for path in files], "size_bytes": len(data), "verified": True},
         Fields([("wrote", f"{path}, {len(content):,} bytes") for path, content in files.items()]),
@@ -61,7 +61,8 @@ def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> 
     out.raw(f"lineage verify {shlex.quote(str(file))} --key {shlex.quote(str(access.verifier))}")
 
 
-def _write(path: Path, content: bytes, *, force: bool) -> None:
+def write_new_file(path: Path, content: bytes, *, force: bool) -> None:
+    """Write a file whole or not at all; over one that is there only with `force`. Raises `FileError`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
     try:
         descriptor = os.open(path, flags, 0o666)

@@ -27,6 +27,7 @@ FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 _MAX_LINE_BYTES: Final = 4_096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_CHAIN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _REFERENCE: Final = re.compile(r"((?:sampled:)?[a-z0-9]+:[0-9a-f]+)(?::(.+))?", re.DOTALL)
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
@@ -71,6 +72,13 @@ def parse_hash(text: str) -> bytes:
     """32 bytes from 64 hex digits: a public key or a leaf hash. Raises `ValueError`."""
     if not _HASH.fullmatch(text):
         raise ValueError(f"{text[:80]!r} is not 64 lower-case hex digits")
+    return bytes.fromhex(text)
+
+
+def parse_chain_id(text: str) -> bytes:
+    """16 bytes from 32 hex digits. Raises `ValueError`."""
+    if not _CHAIN_ID.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not a chain's id: 32 lower-case hex digits")
     return bytes.fromhex(text)
 
 
@@ -127,6 +135,7 @@ def read_line(path: Path) -> str:
 
 DIGEST: Final = Parsed("digest", entry_pb2.Digest, parse_digest)
 HASH: Final = Parsed("64 hex digits", bytes, parse_hash)
+CHAIN_ID: Final = Parsed("chain id", bytes, parse_chain_id)
 PAIR: Final = Parsed("name=value", tuple, parse_pair)
 REFERENCE: Final = Parsed("digest[:role]", tuple, parse_reference)
 TIME: Final = Parsed("time", int, parse_time)

@@ -8,15 +8,17 @@ from typing import Any
 
 import click
 
-from lineage_ledger.cli import cosignatures, entry_view, lineage_view
+from lineage_ledger.chain_receipts import verify_chain_receipt
+from lineage_ledger.cli import completeness_view, cosignatures, entry_view, lineage_view
 from lineage_ledger.cli.lineage import Lineage
 from lineage_ledger.cli.options import examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Fields, Output, Unchecked
 from lineage_ledger.cli.receipt import ENTRY_SUFFIX
 from lineage_ledger.cli.types import FILE, VERIFIER_KEY
+from lineage_ledger.completeness import ChainTally, Window
 from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.formats import chain_receipt, tlog_proof
 from lineage_ledger.formats import receipt as receipt_format
-from lineage_ledger.formats import tlog_proof
 from lineage_ledger.formats.describe import describe, format_time
 from lineage_ledger.formats.merkle import leaf_hash
 from lineage_ledger.formats.note import Verifier
@@ -71,6 +73,8 @@ def verify(
         if data.startswith(tlog_proof.HEADER.encode()):
             proven = _read(entry or file.with_name(file.name + ENTRY_SUFFIX), MAX_ENTRY_BYTES)
             _verify_proof(data, proven, verifier_key, witness_policy, out)
+        elif data.startswith(chain_receipt.HEADER.encode()):
+            _verify_chain(data, verifier_key, witness_policy, out)
         else:
             _verify_lineage(data, verifier_key, witness_policy, out)
     except UncheckableError as error:
@@ -94,6 +98,26 @@ def _verify_lineage(data: bytes, verifier: Verifier, policy: WitnessPolicy | Non
         ((f"on record since {block_time}, block {verified.block_number:,}, by the ledger's clock", ""),),
         *cosignatures.lines(verified.cosignatures),
         *lineage_view.limits(lineage),
+    )
+
+
+def _verify_chain(data: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
+    verified = verify_chain_receipt(data, verifier, policy)
+    chains = [ChainTally(Window()).add(verified)]
+    checkpoint = verified.checkpoint
+    evidence = {
+        "verified": True,
+        "origin": verified.origin,
+        "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
+        "supported_by": "receipt",
+        "limits": list(verified.limits),
+    } | _witnesses(verified.cosignatures, policy)
+    support = f"this receipt, under the tree of {checkpoint.size:,} entries that {verified.origin} signed"
+    out.show(
+        completeness_view.document(chains, Window(), 0, evidence),
+        *completeness_view.views(chains, Window(), 0, support),
+        *cosignatures.lines(verified.cosignatures),
+        *(((f"not shown: {limit}", "dim"),) for limit in verified.limits),
     )
 
 

@@ -56,6 +56,7 @@ GET_CONSISTENCY_PROOF = _method(
     "ProofService/GetConsistencyProof", proofs_pb2.GetConsistencyProofRequest, proofs_pb2.GetConsistencyProofResponse
 )
 GET_RECEIPT = _method("ProofService/GetReceipt", proofs_pb2.GetReceiptRequest, proofs_pb2.GetReceiptResponse)
+LIST_CHAINS = _method("ProofService/ListChains", proofs_pb2.ListChainsRequest, proofs_pb2.ListChainsResponse)
 
 TRACE = _method("TraceService/Trace", trace_pb2.TraceRequest, trace_pb2.TraceResponse)
 
