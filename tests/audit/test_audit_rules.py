@@ -433,6 +433,17 @@ def ledger_key_change_of_a_key_that_is_none() -> tuple[Builder, Found]:
 
 
 @case
+def ledger_key_that_comes_back() -> tuple[Builder, Found]:
+    builder, _ = begun()
+    first = builder.signer.key
+    builder.change_ledger_key(builder.new_key())
+    builder.block()
+    index = builder.change_ledger_key(first)
+    builder.block()
+    return builder, [("ledger_key", index)]
+
+
+@case
 def attestation_signed_by_another() -> tuple[Builder, Found]:
     builder, key = begun()
     chain = builder.open_chain(key)

@@ -126,6 +126,7 @@ class RowCheck:
             for key, value in sorted(expected):
                 ordered.expect(*rows.with_checksum(key, value))
             ordered.end()
+        self._check_key_changes(facts.key_changes)
         self._report_doubts(facts, report)
         for finding in chain(self._source.findings, self._frame_findings()):
             report.add(finding)
@@ -141,6 +142,13 @@ class RowCheck:
             )
         elif not facts.unreadable:
             report.finding_count += self._doubts.count - len(kept)
+
+    def _check_key_changes(self, indexes: Sequence[int]) -> None:
+        """The row that points at the changes of the ledger's key."""
+        key, value = rows.with_checksum(rows.LEDGER_KEYS_KEY, rows.ledger_keys_value(indexes))
+        stored, expected = self._tables.get("meta", key), value if indexes else None
+        if stored != expected:
+            self._doubts.note("meta", key, stored, expected)
 
     def _check_directory_extras(self) -> None:
         if self._tables.count("directory") == self._directory_rows:
@@ -163,7 +171,7 @@ class RowCheck:
             width = tile_width(level, number, size) if level else 0
             if length > width * HASH_SIZE or not width:
                 yield Finding.at_tile(level, number, "tile_length", f"{length} bytes", f"{width * HASH_SIZE}")
-        meta = dict(self._tables.rows("meta"))
+        meta = {key: value for key, value in self._tables.rows("meta") if key != rows.LEDGER_KEYS_KEY}
         if meta != {FORMAT_KEY: FORMAT}:
             yield Finding("row", "row meta format", repr(meta)[:_MAX_SHOWN], str({FORMAT_KEY: FORMAT}))
         yield from foreign_tables(self._tables, TABLES, "")
@@ -209,6 +217,8 @@ def _shown(table: str, key: bytes) -> str:
         return str(int.from_bytes(key, "big"))
     if table == "chain_ids":
         return str(int.from_bytes(key, "big"))
+    if table == "meta":
+        return key.decode("ascii")
     if table == "directory":
         return f"{int.from_bytes(key[:4], 'big')}/{int.from_bytes(key[4:], 'big')}"
     return key.hex()

@@ -9,13 +9,12 @@ from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.source import ProducerFacts
 from lineage_ledger.audit.state import AdminKey, LedgerKeyFacts, RulesState
-from lineage_ledger.errors import LineageError
+from lineage_ledger.errors import InvalidKeyError, LineageError
 from lineage_ledger.formats import keys
-from lineage_ledger.formats.admin import check_producer_entry, signed_bytes
+from lineage_ledger.formats.admin import LEDGER_KEY_CONTEXT, check_producer_entry, signed_bytes
 from lineage_ledger.v1 import entry_pb2
 
 _REMOVAL_CONTEXT = b"lineage-ledger/removal/v1\n"
-_LEDGER_KEY_CONTEXT = b"lineage-ledger/ledger-key/v1\n"
 
 
 class Authority:
@@ -55,6 +54,11 @@ class Authority:
     def ledger_keys(self) -> list[bytes]:
         """All keys that the ledger had so far, the first one from its genesis."""
         return [key for _, key in self._ledger_keys]
+
+    @property
+    def key_changes(self) -> tuple[int, ...]:
+        """Indexes of the entries that changed the ledger's key."""
+        return tuple(index for index, _ in self._ledger_keys if index)
 
     def ledger_key_at(self, size: int) -> bytes | None:
         """The key that signs a checkpoint of this size; None if that is not known."""
@@ -105,18 +109,25 @@ class Authority:
     def ledger_key(self, index: int, change: entry_pb2.LedgerKey) -> None:
         """A new key for the checkpoints, signed by the one before, by itself and by an admin."""
         body = entry_pb2.LedgerKeyChange.FromString(change.body)
-        message = signed_bytes(_LEDGER_KEY_CONTEXT, self._origin, change.body)
+        message = signed_bytes(LEDGER_KEY_CONTEXT, self._origin, change.body)
         current = self.ledger_key_at(index)
         if current is not None and body.old_public_key != current:
             found = f"the key {body.old_public_key.hex()} is replaced"
             self._add(Finding.at_entry(index, "ledger_key", found, f"the ledger's key, {current.hex()}"))
+        if body.new_public_key in self.ledger_keys:
+            found = f"the key {body.new_public_key.hex()} is put in force a second time"
+            self._add(Finding.at_entry(index, "ledger_key", found, "a key that the ledger never had"))
+        try:
+            keys.check_public_key(body.new_public_key)
+        except InvalidKeyError as error:
+            self._add(Finding.at_entry(index, "ledger_key", str(error)))
         for name, key, signature in (
             ("old", body.old_public_key, change.old_signature),
             ("new", body.new_public_key, change.new_signature),
         ):
             if not keys.verify(key, message, signature):
                 self._add(Finding.at_entry(index, "ledger_key", f"the signature of the {name} key does not check"))
-        self._check_admin(index, change.admin_public_key, change.admin_signature, _LEDGER_KEY_CONTEXT, change.body)
+        self._check_admin(index, change.admin_public_key, change.admin_signature, LEDGER_KEY_CONTEXT, change.body)
         self._ledger_keys.append((index, body.new_public_key))
 
     def first_mention(self, index: int, public_key: bytes) -> bool:

@@ -111,7 +111,12 @@ class Rules:
         """No more entries."""
         self._batch.flush()
         self._count_parties()
-        return LedgerFacts(self.chains.chains, self.authority.producers, tuple(self.damage.structural))
+        return LedgerFacts(
+            self.chains.chains,
+            self.authority.producers,
+            self.authority.key_changes,
+            tuple(self.damage.structural),
+        )
 
     def _count_parties(self) -> None:
         self.counts.chains = len(self.chains.chains)

@@ -107,6 +107,8 @@ class LedgerFacts:
 
     chains: Mapping[bytes, ChainFacts]
     producers: Mapping[bytes, ProducerFacts]
+    key_changes: Sequence[int] = field(default=())
+    """Indexes of the entries that changed the ledger's key."""
     unreadable: Sequence[int] = field(default=())
     """Indexes of changed entries that may have been seals or the ledger's own; what they said is not in the facts."""
 
