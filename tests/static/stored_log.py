@@ -32,7 +32,8 @@ class StoredLog:
         self.salt = salt
         self.store = LogStore.open(self.data_dir.log)
         self._record = HeadRecord(self.data_dir.head)
-        self._blocks = 0
+        with self.store.snapshot() as snapshot:
+            self._blocks = (snapshot.last_block() or (0, 0))[0]
         self.grow(size)
         self.data_dir.verifier_key.write_text(f"{self.signer.verifier}\n")
 

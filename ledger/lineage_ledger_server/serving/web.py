@@ -143,9 +143,10 @@ class _Protocol(H11Protocol):
         super().on_response_complete()
 
     def _check_headway(self) -> None:
-        headway = (self._answers, self.transport.get_write_buffer_size())
-        is_at_work = self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
-        if headway == self._headway and not is_at_work:
+        unread = self.transport.get_write_buffer_size()
+        headway = (self._answers, unread)
+        is_ours = self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
+        if headway == self._headway and (unread or not is_ours):
             self.transport.abort()
             return
         self._headway = headway

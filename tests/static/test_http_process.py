@@ -1,0 +1,169 @@
+"""`lineage serve --http`: a process beside either server, which ends with it and is started again if it dies alone."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from lineage_ledger.formats import packed, strict
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger_server.errors import HttpProcessError
+from lineage_ledger_server.serving.http_process import HttpProcess
+from lineage_ledger_server.serving.settings import ServerSettings
+from tests.support.rpc import registered
+from tests.support.server import RunningServer
+
+
+def get(url: str, path: str, context: ssl.SSLContext | None = None) -> bytes:
+    host = urlsplit(url).netloc
+    connection = (
+        http.client.HTTPSConnection(host, timeout=10, context=context)
+        if url.startswith("https:")
+        else http.client.HTTPConnection(host, timeout=10)
+    )
+    try:
+        connection.request("GET", f"/{path}")
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read()
+    finally:
+        connection.close()
+
+
+def size_at(server: RunningServer) -> int:
+    return Checkpoint.open(get(server.http_url, "checkpoint"), Verifier.parse(server.verifier_key)).size
+
+
+def children(pid: int) -> list[int]:
+    """The processes that serve HTTP for `pid`."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    pids = [int(child) for file in found for child in file.read_text().split()]
+    return [child for child in pids if b"http_server" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def eventually(is_so: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 15
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
+
+
+def test_it_follows_the_ledger_that_is_served(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        assert size_at(server) == 2
+        genesis, block = packed.split(get(server.http_url, "tile/entries/000.p/2"))
+        assert strict.parse_entry(genesis).genesis.origin == server.origin
+        assert strict.parse_entry(block).block.number == 1
+        registered(server)
+        assert size_at(server) == 4
+        assert len(get(server.http_url, "tile/0/000.p/4")) == 128
+        assert server.verifier_key in get(server.http_url, "").decode()
+        assert server.stop() == 0
+
+
+def test_beside_a_reader(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l") as server:
+        with RunningServer(tmp_path / "l", "--reader", "--http", "127.0.0.1:0", log_file=tmp_path / "r") as reader:
+            registered(server)
+            assert size_at(reader) == 4
+        assert size_of_log(tmp_path / "r") == 0
+
+
+def size_of_log(path: Path) -> int:
+    return sum("error" in line for line in path.read_text().splitlines())
+
+
+@needs_proc
+def test_it_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        (child,) = children(server.process.pid)
+        server.kill()
+        eventually(lambda: not is_alive(child))
+
+
+@needs_proc
+def test_it_ends_with_a_server_that_stops(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        (child,) = children(server.process.pid)
+        assert server.stop() == 0
+        assert not is_alive(child)
+        with pytest.raises(ConnectionError):
+            get(server.http_url, "checkpoint")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_is_started_again_at_the_same_address(tmp_path: Path, number: signal.Signals) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        (child,) = children(server.process.pid)
+        os.kill(child, number)
+        eventually(lambda: not is_alive(child))
+        # Whoever connects meanwhile waits for the next one.
+        assert size_at(server) == 2
+        assert children(server.process.pid) != [child]
+        assert server.stop() == 0
+    assert "started again" in (tmp_path / "l.log").read_text()
+
+
+@needs_proc
+def test_ctrl_c_is_for_the_server(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        (child,) = children(server.process.pid)
+        os.kill(child, signal.SIGINT)
+        assert size_at(server) == 2
+        assert children(server.process.pid) == [child]
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "s.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "s.key"))
+    tls = ["--tls-cert", tmp_path / "s.pem", "--tls-key", tmp_path / "s.key", "--client-ca", tmp_path / "ca.pem"]
+    with RunningServer(tmp_path / "l", *map(str, tls), "--http", "127.0.0.1:0") as server:
+        assert server.http_url.startswith("https://127.0.0.1:")
+        # No certificate of the client is asked for.
+        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        assert get(server.http_url, "checkpoint", context).startswith(server.origin.encode())
+        with pytest.raises(ssl.SSLError):
+            get(server.http_url, "checkpoint", ssl.create_default_context())
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            get(server.http_url.replace("https", "http"), "checkpoint")
+
+
+def test_an_address_that_cannot_be_had_leaves_no_ledger_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lineage_ledger.cli", "serve", "--data", str(tmp_path / "l")]
+    for address in ("0.0.0.0:0", "127.0.0.1", "127.0.0.1:99999"):
+        done = subprocess.run([*command, "--http", address], capture_output=True, text=True, check=False, timeout=20)
+        assert done.returncode == 1
+        assert address in done.stderr
+        assert not (tmp_path / "l").exists()
+
+
+def test_a_process_that_cannot_start_is_said(tmp_path: Path) -> None:
+    process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "nothing"), "console")
+    with pytest.raises(HttpProcessError, match="did not start"):
+        process.start()
