@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lineage_ledger.cli.audit import audit
 from lineage_ledger.formats import keys
-from lineage_ledger_server.cli.audit import audit
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.ledger import open_ledger
 from lineage_ledger_server.sequencer.check import check_batch
@@ -136,7 +136,7 @@ def test_a_ledger_that_is_being_written_passes(tmp_path: Path) -> None:
             json.loads(
                 subprocess.run(
                     [
-                        *(sys.executable, "-c", "from lineage_ledger_server.cli.audit import audit; audit()"),
+                        *(sys.executable, "-m", "lineage_ledger.cli", "audit"),
                         *("--data", str(data_dir.root), "--key", str(ledger.verifier), "--json"),
                     ],
                     capture_output=True,

@@ -106,7 +106,7 @@ def test_the_command_tells_version_and_commands() -> None:
     assert "nonsense" in unknown.stderr
 
 
-@pytest.mark.parametrize("name", ["serve", "audit", "demo"])
+@pytest.mark.parametrize("name", ["serve", "export", "demo"])
 def test_without_the_server_its_commands_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "entry_points", lambda **_: ())
     monkeypatch.setattr(lineage, "commands", {})
@@ -118,6 +118,14 @@ def test_without_the_server_its_commands_say_what_to_install(name: str, monkeypa
     assert "lineage-ledger-server" in json.loads(as_json.stderr)["error"]["message"]
     assert run(name, "--help").exit_code == 0
     assert "install lineage-ledger-server" in run("--help").stdout.replace("\n             ", " ")
+
+
+def test_without_the_server_its_folder_is_not_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineage_ledger.cli.audit.entry_points", lambda **_: ())
+    result = run("audit", "--data", tmp_path, "--key", VKEY)
+    assert result.exit_code == 2
+    assert "(--data), install lineage-ledger-server" in result.stdout
+    assert "this is not a pass" in result.stdout
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

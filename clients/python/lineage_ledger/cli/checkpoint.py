@@ -66,7 +66,7 @@ def checkpoint(path: Path | None, access: Access, out: Output) -> None:
         for line in note.decode().splitlines():
             out.raw(line)
         return
-    _replace(path, note)
+    replace_file(path, note)
     before = {} if kept is None else {"continues_tree_size": kept.size}
     out.show(
         document | before | {"file": str(path)},
@@ -98,8 +98,11 @@ def _kept(path: Path, verifier: Verifier) -> Checkpoint | None:
         ) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Whoever reads the file meanwhile, and whatever breaks off, it holds the old checkpoint or the new one."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Whoever reads the file meanwhile, and whatever breaks off, it holds the old content or the new one.
+
+    Raises `FileError`.
+    """
     target = path.resolve()
     temporary = ""
     try:

@@ -45,6 +45,7 @@ class Access:
     certificate_file: Path | None
     client_key_file: Path | None
     timeout_s: float
+    checkpoint_file: Path | None = None
 
     @property
     def verifier(self) -> Verifier:
@@ -85,7 +86,7 @@ class Access:
         """A client, which connects when it is first used. Raises `SettingsError`, `click.UsageError`."""
         from lineage_ledger.client import Client
 
-        return Client(self.endpoint, ledger=str(self.verifier))
+        return Client(self.endpoint, ledger=str(self.verifier), checkpoint_file=self.checkpoint_file)
 
     def connect(self) -> Connection:
         """A bare connection, to append. Raises `SettingsError`."""
@@ -110,10 +111,7 @@ def _option(name: str, *, envvar: bool = True, **attributes: Any) -> Decorator:
     return click.option(name, envvar=variable, show_envvar=envvar, **attributes)
 
 
-_ACCESS_OPTIONS: Final = (
-    _option("--server", metavar="HOST:PORT", help=f"The ledger's server. [default: {_DEFAULT_SERVER}]"),
-    _option("--data", type=FOLDER, help="Folder of a ledger on this machine: its Unix socket and its keys are used."),
-    _option("--verifier-key", type=VERIFIER_KEY, metavar="VKEY", help="Key of the ledger: its text, or a file."),
+_CONNECTION_OPTIONS: Final = (
     _option("--token", metavar="TOKEN", help="Bearer token. Others can see a command line: prefer the variable."),
     _option("--token-file", type=FILE, help="File that holds the bearer token."),
     _option("--ca-file", type=FILE, help="Authority that signed the server's certificate (PEM); turns TLS on."),
@@ -126,6 +124,17 @@ _ACCESS_OPTIONS: Final = (
         show_default=True,
         metavar="SECONDS",
         help="How long one call may take.",
+    ),
+)
+_ACCESS_OPTIONS: Final = (
+    _option("--server", metavar="HOST:PORT", help=f"The ledger's server. [default: {_DEFAULT_SERVER}]"),
+    _option("--data", type=FOLDER, help="Folder of a ledger on this machine: its Unix socket and its keys are used."),
+    _option("--verifier-key", type=VERIFIER_KEY, metavar="VKEY", help="Key of the ledger: its text, or a file."),
+    *_CONNECTION_OPTIONS,
+    _option(
+        "--checkpoint-file",
+        type=FILE,
+        help="File that remembers what the ledger signed last; what contradicts it is refused. Made on first use.",
     ),
 )
 
@@ -142,6 +151,22 @@ def access_options(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(access=access, **values)
 
     for option in reversed(_ACCESS_OPTIONS):
+        option(wrapper)
+    return wrapper
+
+
+def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Adds `--server` and how to connect to it; the command gets them as `access`, which knows no key and no folder."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> Result:
+        names = Access.__dataclass_fields__.keys() - {"data", "verifier_key", "checkpoint_file"}
+        access = Access(data=None, verifier_key=None, **{name: values.pop(name) for name in names})
+        return command(access=access, **values)
+
+    for option in reversed(
+        (_option("--server", metavar="HOST:PORT", help="The ledger's server."), *_CONNECTION_OPTIONS)
+    ):
         option(wrapper)
     return wrapper
 

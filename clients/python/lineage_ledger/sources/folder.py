@@ -27,10 +27,11 @@ class FolderReader:
             if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
                 raise UnusableFileError(f"{self._root / path} is no regular file below folders") from error
             raise
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise UnusableFileError(f"{self._root / path} is not a regular file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnusableFileError(f"{self._root / path} is not a regular file")
             content = file.read(max_bytes + 1) if status.st_size <= max_bytes else None
         if content is None or len(content) > max_bytes:
             raise UnusableFileError(f"{self._root / path} is longer than it can be, which is {max_bytes:,} bytes")

@@ -48,14 +48,18 @@ class ReadAhead(Generic[T]):
     def _submit(self, until: int) -> None:
         if self._executor is None:  # Not before it is needed: a process that was forked meanwhile has no threads.
             self._executor = ThreadPoolExecutor(self._threads, "read-ahead")
-        done = [future for future in self._coming.values() if future.done() and not future.exception()]
-        held = sum(self._weigh(future.result()) for future in done)
+        held, in_hand = 0, 0
+        for future in self._coming.values():
+            if not future.done():
+                in_hand += 1
+            elif future.exception() is None:
+                held += self._weigh(future.result())
         while self._next < min(until, self._end) or not self._coming:
-            in_hand = sum(not future.done() for future in self._coming.values())
             if self._coming and (held > MAX_HELD_BYTES or in_hand >= self._threads):
                 return
             self._coming[self._next] = self._executor.submit(self._fetch, self._next)
             self._next += 1
+            in_hand += 1
 
     def _drop(self) -> None:
         for future in self._coming.values():

@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from lineage_ledger import kernel
-from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.errors import LineageError, ProofError, RpcError
 from lineage_ledger.formats.packed import LENGTH_BYTES
 from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
 from lineage_ledger.formats.tiles import TILE_WIDTH
 from lineage_ledger.rpc import methods
+from lineage_ledger.rpc.status import REFUSALS
 from lineage_ledger.sources.read_ahead import ReadAhead
 from lineage_ledger.sources.tiled import CHECKPOINT_PATH, size_said
 from lineage_ledger.v1 import entries_pb2, proofs_pb2
@@ -33,15 +34,18 @@ T = TypeVar("T")
 
 
 class RpcSource:
-    """The `LogSource` over a server, under its checkpoint when this is opened, or `note`. Raises `OSError`."""
+    """The `LogSource` over a server, under its checkpoint when this is opened, or `note`. Raises `OSError`.
+
+    With `is_witnessed` that checkpoint is the newest one with the cosignatures of the server's witness policy.
+    """
 
     has_tiles = False
 
-    def __init__(self, endpoint: Endpoint, note: bytes | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, note: bytes | None = None, *, is_witnessed: bool = False) -> None:
         from lineage_ledger.rpc.connection import Connection  # Late: it imports grpc, which takes 0.1 s.
 
         self._connection: Connection = Connection(endpoint)
-        self.note = _answered(self._checkpoint) if note is None else note
+        self.note = _answered(lambda: self._checkpoint(is_witnessed)) if note is None else note
         self.checkpoints = [(CHECKPOINT_PATH, self.note)]
         self.size = size_said(self.note)
         self.reopen: Callable[[], RpcSource] = partial(RpcSource, endpoint, self.note)
@@ -65,6 +69,19 @@ class RpcSource:
     def tile_hashes(self, level: int, number: int, width: int) -> bytes:
         """See `LogSource.tile_hashes`; there are none."""
         raise LineageError(f"no tile ({level}, {number}, {width}): the server gives entries alone")
+
+    def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
+        """What the server gives to prove that its tree goes on from its first `old_size` entries; unchecked.
+
+        Raises `ProofError` if it refuses, and `OSError`.
+        """
+        request = proofs_pb2.GetConsistencyProofRequest(old_size=old_size, new_size=self.size)
+        try:
+            return _answered(lambda: tuple(self._connection.call(methods.GET_CONSISTENCY_PROOF, request).hashes))
+        except ConnectionError as error:
+            if isinstance(error.__cause__, RpcError) and error.__cause__.status in REFUSALS:
+                raise ProofError(str(error)) from error
+            raise
 
     def close(self) -> None:
         """Disconnect."""
@@ -101,8 +118,9 @@ class RpcSource:
             raise LineageError(f"the server's entries end at {at}, where {stop} was asked for")
         return bytes(packed)
 
-    def _checkpoint(self) -> bytes:
-        return self._connection.call(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest()).checkpoint
+    def _checkpoint(self, is_witnessed: bool) -> bytes:
+        request = proofs_pb2.GetCheckpointRequest(witnessed=is_witnessed)
+        return self._connection.call(methods.GET_CHECKPOINT, request).checkpoint
 
 
 def _answered(call: Callable[[], T]) -> T:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lineage_ledger import kernel
-from lineage_ledger.errors import LineageError, MalformedError
-from lineage_ledger.formats import tiles
+from lineage_ledger.errors import LineageError, MalformedError, ProofError
+from lineage_ledger.formats import merkle, tiles
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.note import MAX_NOTE_BYTES, Note
@@ -18,6 +18,8 @@ from lineage_ledger.formats.tiles import TILE_WIDTH
 from lineage_ledger.sources.read_ahead import ReadAhead
 
 CHECKPOINT_PATH = "checkpoint"
+MAX_SIZE = 1 << 36
+"""Entries of a log that is taken on. What a checkpoint says costs nothing, and what is planned for it costs memory."""
 _MISSING_ALLOWED = 1_000
 
 
@@ -83,6 +85,24 @@ class TiledSource:
             self._tiles[level] = number, content
         return self._tiles[level][1][: width * HASH_SIZE]
 
+    def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
+        """As `merkle.HashReader` asks, from the stored tiles."""
+        found = []
+        for level, n in coordinates:
+            tile, _ = tiles.hash_in_tile(level, n)
+            found.append(tiles.hash_from_tile(self.tile_hashes(*tile), level, n))
+        return found
+
+    def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
+        """What the tiles give to prove that the tree goes on from its first `old_size` entries; unchecked.
+
+        Raises `ProofError` if it cannot be made of them, and `OSError`.
+        """
+        try:
+            return tuple(merkle.consistency_proof(old_size, self.size, self))
+        except (LineageError, ValueError) as error:
+            raise ProofError(f"no proof can be made of the tiles: {error}") from error
+
     def close(self) -> None:
         """End what reads ahead."""
         if self._ahead is not None:
@@ -135,11 +155,17 @@ def read_checkpoint(files: FileReader) -> bytes:
 
 
 def size_said(note: bytes) -> int:
-    """The size that a checkpoint says, nobody having looked at its signature; 0 if it cannot be read."""
+    """The size that a checkpoint says, nobody having looked at its signature; 0 if it cannot be read.
+
+    Raises `OSError` beyond `MAX_SIZE`.
+    """
     try:
-        return Checkpoint.parse(Note.parse(note).text).size
+        size = Checkpoint.parse(Note.parse(note).text).size
     except LineageError:
         return 0
+    if size > MAX_SIZE:
+        raise OSError(f"the checkpoint is over {size:,} entries; this release audits up to {MAX_SIZE:,}")
+    return size
 
 
 def _weight(bundle: tuple[bytes, bytes]) -> int:

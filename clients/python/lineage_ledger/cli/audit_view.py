@@ -1,0 +1,61 @@
+"""What an audit says, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lineage_ledger.cli.output import Fields, View
+
+if TYPE_CHECKING:
+    from lineage_ledger.audit import Report
+
+
+def views(report: Report) -> Iterator[View]:
+    """What was found, what was counted, what could not be checked, and the verdict last."""
+    for finding in report.findings:
+        yield (("finding: ", "bold red"), (str(finding), ""))
+    if len(report.findings) < report.finding_count:
+        yield ((f"… and {report.finding_count - len(report.findings):,} more findings", ""),)
+    if report.counts.entries or not report.failures:
+        yield _counted(report)
+    for line in (*report.covered.remarks(), *report.not_checked):
+        yield (("not checked: ", "yellow"), (line, ""))
+    for line in report.failures:
+        yield (("failed: ", "bold red"), (line, ""))
+    yield {
+        0: (("All entries, hashes, links and signatures check.", "bold green"),),
+        1: ((f"Findings: {report.finding_count:,}. This ledger is not as it was written.", "bold red"),),
+        2: (("The audit could not be carried out; this is not a pass.", "bold red"),),
+    }[report.exit_status]
+
+
+def _compared(report: Report) -> Iterator[str]:
+    """What was stored beside the entries and compared with them."""
+    yield "checkpoint"
+    covered = report.covered
+    for name, is_so in (("stored hashes", covered.tiles), ("rows", covered.rows), ("derived indexes", covered.indexes)):
+        if is_so:
+            yield name
+
+
+def _counted(report: Report) -> Fields:
+    counts = report.counts
+    return Fields(
+        [
+            ("origin", report.origin),
+            ("audited", report.source),
+            ("compared with the entries", ", ".join(_compared(report))),
+            ("entries under the checkpoint", f"{report.size:,}"),
+            ("entries behind it, not signed yet", f"{report.unsigned:,}"),
+            ("predictions", f"{counts.predictions:,}"),
+            ("statements", f"{counts.statements:,}"),
+            ("seals", f"{counts.seals:,}"),
+            ("chains", f"{counts.chains:,}"),
+            ("blocks", f"{counts.blocks:,}"),
+            ("producers", f"{counts.producers:,}"),
+            ("conflicts", f"{counts.conflicts:,}"),
+            ("predictions declared lost", f"{counts.lost:,}"),
+            ("checked", f"{report.entries_per_second:,.0f} entries/s, {report.seconds:.1f} s"),
+        ]
+    )
