@@ -37,10 +37,11 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
     "audit": ("formats",),
     "rpc": ("formats",),
     "sources": ("rpc", "web"),
+    "monitor": ("audit", "sources", "web", "history", "checkpoint_file"),
     "client": ("rpc", "trace", "receipts", "history", "checkpoint_file"),
     "emitter": ("client", "settings_file"),
     "middleware": ("emitter",),
-    "cli": ("middleware", "audit", "sources", "files", "_version"),
+    "cli": ("middleware", "audit", "sources", "monitor", "files", "_version"),
 }
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {
@@ -90,6 +91,7 @@ WEB_ROOMS: Mapping[str, frozenset[str]] = {
 }
 
 CLIENT_THIRD_PARTY = frozenset({"grpc", "google.protobuf", "nacl"})
+MONITOR_THIRD_PARTY = CLIENT_THIRD_PARTY | {"prometheus_client"}
 CLI_THIRD_PARTY = CLIENT_THIRD_PARTY | {"click", "rich"}
 WEB_THIRD_PARTY = frozenset({"urllib3"})
 
@@ -156,7 +158,7 @@ def judge_client(found: Import) -> Iterator[str]:
         if room != "rpc" and not generated_stub:
             yield found.refuse("grpc is imported in lineage_ledger.rpc only")
     elif target not in sys.stdlib_module_names and target != "_typeshed":  # that one exists for type checkers alone
-        allowed = {"cli": CLI_THIRD_PARTY, "web": WEB_THIRD_PARTY}.get(room, CLIENT_THIRD_PARTY)
+        allowed = {"cli": CLI_THIRD_PARTY, "web": WEB_THIRD_PARTY, "monitor": MONITOR_THIRD_PARTY}.get(room, CLIENT_THIRD_PARTY)
         if not any(found.target == name or found.target.startswith(f"{name}.") for name in allowed):
             yield found.refuse("not among the few packages that the client needs")
     if room == "formats" and target in IMPURE and found.importer != IMPURE_EXEMPT:

@@ -25,7 +25,7 @@ from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger.formats.text import encode_base64
 from lineage_ledger.history import History
-from tests.history.logs import NOW, ORIGIN, SIGNER, Log, block_at
+from tests.history.logs import NOW, ORIGIN, SIGNER, Log
 
 LOG = Log()
 FORK = Log("other ", forked_at=20)
@@ -121,7 +121,7 @@ def test_another_origin_and_a_stale_view_leave_evidence_and_no_mark(path: Path) 
     with pytest.raises(OtherOriginError):
         history.open(elsewhere.note(40))
     with pytest.raises(StaleError):
-        history.check_age(LOG.at(30), block_at(NOW - 10**12), NOW)
+        history.check_age(LOG.at(30), NOW - 10**12, NOW)
     assert [sorted(file.name for file in folder.iterdir()) for folder in _evidence(path)] == [
         ["newer.txt", "older.txt", "what.txt"],
         ["newer.txt", "what.txt"],

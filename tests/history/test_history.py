@@ -22,7 +22,7 @@ from lineage_ledger.errors import (
 )
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer, sign_note
-from lineage_ledger.history import History
+from lineage_ledger.history import History, block_time
 from lineage_ledger.v1 import entry_pb2
 from tests.history.logs import NOW, ORIGIN, SIGNER, Log, block_at
 
@@ -167,7 +167,8 @@ def test_nothing_unsigned_is_evidence(history: History) -> None:
 @pytest.mark.parametrize("age_s", [0, 1, 180, -180])
 def test_a_young_block_is_no_stale_view(age_s: int, history: History) -> None:
     time_unix_ns = NOW - age_s * 10**9
-    assert history.check_age(LOG.at(30), block_at(time_unix_ns), NOW) == time_unix_ns
+    assert block_time(block_at(time_unix_ns)) == time_unix_ns
+    history.check_age(LOG.at(30), time_unix_ns, NOW)
 
 
 @pytest.mark.parametrize(
@@ -176,23 +177,23 @@ def test_a_young_block_is_no_stale_view(age_s: int, history: History) -> None:
 )
 def test_a_block_of_another_time_is_stale(age_s: int, max_age_s: float, said: str, history: History) -> None:
     with pytest.raises(StaleError, match=said) as caught:
-        history.check_age(LOG.at(30), block_at(NOW - age_s * 10**9), NOW, max_age_s)
+        history.check_age(LOG.at(30), NOW - age_s * 10**9, NOW, max_age_s)
     assert caught.value.evidence == (LOG.note(30),)
 
 
 def test_a_time_that_no_calendar_has_is_stale(history: History) -> None:
     with pytest.raises(StaleError):
-        history.check_age(LOG.at(30), block_at(2**64 - 1), NOW)
+        history.check_age(LOG.at(30), 2**64 - 1, NOW)
 
 
-def test_what_is_no_block_has_no_age(history: History) -> None:
+def test_what_is_no_block_has_no_time() -> None:
     artifact = entry_pb2.Artifact(
         kind=entry_pb2.ARTIFACT_KIND_MODEL,
         digest=entry_pb2.Digest(algorithm=entry_pb2.DIGEST_ALGORITHM_SHA256, value=bytes(32)),
     )
     for entry in (entry_pb2.Entry(artifact=artifact).SerializeToString(), b"", b"\xff"):
         with pytest.raises(LineageError):
-            history.check_age(LOG.at(30), entry, NOW)
+            block_time(entry)
 
 
 def test_threads_that_ask_at_once_agree(history: History) -> None:

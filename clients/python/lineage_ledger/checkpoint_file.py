@@ -81,9 +81,7 @@ class CheckpointFile:
         Raises `CheckpointFileError`; then the file is as it was.
         """
         try:
-            _write(self._beside(".new"), signed)
-            self._beside(".new").replace(self.path)
-            _sync_folder(self.path.parent)
+            replace_file(self.path, signed)
         except OSError as error:
             raise self._failed("write", error) from error
 
@@ -141,6 +139,14 @@ class CheckpointFile:
         return CheckpointFileError(
             f"cannot {what} the checkpoint file {self.path}: {error.strerror}; its folder must be there and writable"
         )
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in place as a whole, synced, by way of NAME.new; one at a time may do so. Raises `OSError`."""
+    new = path.with_name(f"{path.name}.new")
+    _write(new, content)
+    new.replace(path)
+    _sync_folder(path.parent)
 
 
 def _write(path: Path, content: bytes) -> None:

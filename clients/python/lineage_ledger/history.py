@@ -195,17 +195,15 @@ class History:
         )
 
     def check_age(
-        self, signed: SignedCheckpoint, block_entry: bytes, now_unix_ns: int, max_age_s: float = MAX_BLOCK_AGE_S
-    ) -> int:
-        """Time of a checkpoint's last entry, nanoseconds since the Unix epoch, if it is a block and not too old.
+        self, signed: SignedCheckpoint, time_unix_ns: int, now_unix_ns: int, max_age_s: float = MAX_BLOCK_AGE_S
+    ) -> None:
+        """Whether a tree's newest block, proven to be of `time_unix_ns`, is not too old.
 
-        That it is the last entry, at index size - 1, was proven before. Raises `StaleError`, also for a block that is
-        further ahead of this machine's clock than that; `MalformedError`, `VerificationError` if it is no block.
+        Raises `StaleError`, also for a block that is further ahead of this machine's clock than that.
         """
-        time_unix_ns = block_time(block_entry)
         age_s = (now_unix_ns - time_unix_ns) / _S
         if abs(age_s) <= max_age_s:
-            return time_unix_ns
+            return
         when = _utc(time_unix_ns)
         if age_s > 0:
             message = (

@@ -36,6 +36,7 @@ _OWN: Final[Mapping[str, str]] = {
     "verify": "verify:verify",
     "completeness": "completeness:completeness",
     "checkpoint": "checkpoint:checkpoint",
+    "monitor": "monitor:monitor",
     "audit": "audit:audit",
     "stats": "stats:stats",
 }

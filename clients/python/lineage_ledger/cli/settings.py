@@ -28,6 +28,7 @@ SHARED: Final = frozenset(
     {
         "ca_file",
         "certificate_file",
+        "checkpoint_file",
         "client_key_file",
         "data",
         "key_file",

@@ -13,6 +13,9 @@ from lineage_ledger.v1 import errors_pb2
 if TYPE_CHECKING:
     import grpc
 
+REFUSALS = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"})
+"""Statuses of a server that was reached and says no, as it would if it were asked again."""
+
 _DETAILS_KEY = "grpc-status-details-bin"
 _ERROR_INFO_URL = "type.googleapis.com/google.rpc.ErrorInfo"
 _DOMAIN = "lineage-ledger"
