@@ -11,12 +11,14 @@ from pathlib import Path
 import lmdb
 
 from lineage_ledger.formats import keys, packed
+from lineage_ledger.formats.admin import build_ledger_key_change
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.ledger import open_ledger
 from lineage_ledger_server.sequencer.check import check_batch
 from lineage_ledger_server.sequencer.producers import check_admin_entry
+from lineage_ledger_server.sequencer.signing import check_key_change
 from lineage_ledger_server.sequencer.submissions import Outcome
 from lineage_ledger_server.store.index_store import TABLES as INDEX_TABLES
 from lineage_ledger_server.store.log_store import TABLES as LOG_TABLES
@@ -41,7 +43,7 @@ class StoredLedger:
 
 
 def make(root: Path, *, batches: int = 40, most: int = 150, seed: int = 1) -> StoredLedger:
-    """About 3,000 entries in several chains, with statements, losses, a conflict, a retired and a compromised key."""
+    """About 3,000 entries in several chains: statements, losses, a conflict, keys retired, compromised and changed."""
     choice = random.Random(seed)
     data_dir = DataDir(root)
     ledger = open_ledger(data_dir, origin=ORIGIN)
@@ -85,6 +87,12 @@ def make(root: Path, *, batches: int = 40, most: int = 150, seed: int = 1) -> St
     submit(check_batch(producers[3].batch([a_prediction(2)]), ORIGIN))
     change(builder.entries[builder.retire(producers[1].key, 10_000)], "producer_retired")
     change(builder.entries[builder.compromise(producers[2].key)], "producer_compromised")
+    change(builder.entries[builder.compromise(producers[1].key)], "producer_compromised")
+    new_key = keys.SigningKey.generate()
+    keys.write_signing_key(data_dir.new_ledger_key, ORIGIN, new_key)
+    _, old_key = keys.read_signing_key(data_dir.ledger_key)
+    rotation = build_ledger_key_change(ORIGIN, old_key=old_key, new_key=new_key, time_unix_ns=1, admin_key=admin)
+    submit(check_key_change(rotation, ORIGIN, frozenset({admin.public_key}), data_dir.new_ledger_key))
     submit(check_batch(producers[0].batch([a_prediction(3)], closing=True), ORIGIN))
     indexer = Indexer(data_dir.index, ledger.reader)
     while indexer.step():

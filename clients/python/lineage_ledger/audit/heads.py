@@ -77,7 +77,10 @@ def check_heads(
     The verifier's key must be one of the ledger's; a checkpoint is signed by the key that was the ledger's at its size.
     """
     ledger_keys = rules.authority.ledger_keys
-    if ledger_keys and verifier.public_key not in ledger_keys:
+    if ledger_keys and verifier.public_key not in ledger_keys and rules.damage.structural:
+        unread = min(rules.damage.structural)
+        report.not_checked.append(f"whether the verifier's key became the ledger's: entry {unread} cannot be read")
+    elif ledger_keys and verifier.public_key not in ledger_keys:
         expected = f"the verifier's, {verifier.public_key.hex()}"
         report.add(Finding.at_entry(0, "ledger_key", f"the ledger's key is {ledger_keys[0].hex()}", expected))
     own = [head for head in heads if not head.kept_elsewhere]
