@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage_ledger.errors import CorruptError, LineageError, SettingsError
+from lineage_ledger.errors import CorruptError, LineageError, SettingsError, SignatureError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.errors import NotFoundError
+from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.static.published import PublishedLog, opened
 from lineage_ledger_server.static.resources import resource_at
 from tests.static.stored_log import WRONG_PATHS, Expected, StoredLog, names_of
@@ -162,6 +163,22 @@ def test_a_head_over_another_tree_gives_nothing(tmp_path: Path) -> None:
         stored.data_dir.head.write_bytes(other.data_dir.head.read_bytes())
         with pytest.raises(LineageError):
             resource_at("tile/0/000", log)
+
+
+def test_a_checkpoint_of_another_key_is_not_shown(tmp_path: Path) -> None:
+    with StoredLog(tmp_path / "a", 300) as stored, StoredLog(tmp_path / "b", 300, seed=2) as other:
+        log = stored.published()
+        note = Checkpoint(stored.signer.name, 300, stored.store.root()).sign(other.signer)
+        stored.data_dir.head.write_bytes(_record(tmp_path / "head", Head.of_note(note)))
+        with pytest.raises(SignatureError):
+            resource_at("checkpoint", log)
+
+
+def _record(path: Path, head: Head) -> bytes:
+    record = HeadRecord(path)
+    record.write(head)
+    record.close()
+    return path.read_bytes()
 
 
 def test_a_folder_without_a_ledger_is_refused(tmp_path: Path) -> None:
