@@ -29,13 +29,16 @@ def ledger() -> Iterator[FakeLedger]:
 def make_emitter(ledger: FakeLedger) -> Iterator[Callable[..., Emitter]]:
     made: list[Emitter] = []
 
-    def make(*, spool: Path | None = None, target: str | None = None, **policy: Any) -> Emitter:
-        options = {"backoff": QUICK, **policy}
+    def make(
+        *, spool: Path | None = None, checkpoint_file: Path | None = None, target: str | None = None, **policy: Any
+    ) -> Emitter:
+        options = {"backoff": QUICK, "prove": True, **policy}
         emitter = Emitter(
             target or ledger.target,
             ledger=ledger.vkey,
             key=SigningKey.generate(),
             spool=spool,
+            checkpoint_file=checkpoint_file,
             policy=Policy(**options),
         )
         made.append(emitter)

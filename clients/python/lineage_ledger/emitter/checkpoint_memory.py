@@ -21,7 +21,7 @@ class SparingMemory:
     def __init__(self, file: CheckpointFile) -> None:
         self._file = file
         self._told: bytes | None = None
-        self._saved: bytes | None = None
+        self._saved: bytes | None = None  # what the file held when it was last looked at
         self._is_due = True
         self._due_s = 0.0
 
@@ -40,7 +40,10 @@ class SparingMemory:
     def read(self) -> bytes | None:
         """As the file's own. Raises `CheckpointFileError`, `ForkError`."""
         if self._is_due or self._told is None:
-            return self._file.read()
+            signed = self._file.read()
+            if signed != self._saved:  # somebody else's
+                self._told = self._saved = signed
+            return signed
         return self._told
 
     def write(self, signed: bytes) -> None:
@@ -62,6 +65,6 @@ class SparingMemory:
         """
         if self._told is not None and self._told != self._saved:
             with self._file.locked():
-                if self._file.read() in (None, self._saved):
+                if self._file.read() == self._saved:
                     self._file.write(self._told)
             self._saved = self._told

@@ -131,7 +131,7 @@ class Emitter:
         if self._policy.when_full is WhenFull.SPOOL and spool is None:
             raise SettingsError('when_full="spool" needs a spool: give its folder')
         if checkpoint_file is not None and not self._policy.prove:
-            raise SettingsError("a checkpoint_file needs proofs: leave prove on, or checkpoint_file out")
+            raise SettingsError("a checkpoint_file needs proofs: set prove, or leave checkpoint_file out")
         if checkpoint_file is not None and not Path(checkpoint_file).parent.is_dir():
             raise SettingsError(f"checkpoint_file: there is no folder {Path(checkpoint_file).parent}")
         self._identity = Identity(

@@ -205,12 +205,12 @@ class Outbox:
     def failed(self, error: Exception) -> None:
         """A connection ended, and there will be another (`Outcomes`)."""
         if isinstance(error, _MISMATCHES):
+            self._reporter.report(f"refused answer: {type(error).__name__}", error)
             with self.window.changed:  # whoever flushes is to be told
                 self.mismatches += 1
                 self.mismatch = error
                 self.window.changed.notify_all()
             self._on_mismatch()
-            self._reporter.report(f"refused answer: {type(error).__name__}", error)
             return
         self._reporter.report(f"sending {getattr(error, 'reason', '') or getattr(error, 'status', '')}".rstrip(), error)
 

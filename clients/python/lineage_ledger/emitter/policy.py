@@ -46,8 +46,8 @@ class Policy:
     when_full: WhenFull | str = WhenFull.DROP
     fail_closed: bool = False
     """Raise into the prediction when it cannot be recorded; otherwise nothing ever does, but `RAISE` above."""
-    prove: bool = True
-    """Have the ledger prove, and check, that each batch and each checkpoint is in one tree that only grows."""
+    prove: bool = False
+    """Have the ledger prove, and check, that each batch is in the one tree, and that the tree only grows."""
     wait_for: WaitFor | str = WaitFor.PUBLISHED
     max_pending_entries: int = 65_536
     """Entries that wait to be sealed; rounded up to a power of two."""

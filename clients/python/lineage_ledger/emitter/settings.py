@@ -156,7 +156,7 @@ def _first_line(path: Path | None) -> str | None:
         return None
     try:
         return path.read_text().partition("\n")[0]
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # of a path with U+0000, or what is not UTF-8
         raise SettingsError(f"token_file: cannot read a token from {path}") from None
 
 
@@ -191,5 +191,5 @@ def _typed(name: str, value: object, source: str) -> object:
         if isinstance(value, bool):
             raise ValueError
         return type(default)(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise SettingsError(f"{source}: {name} must be a number, not {value!r}") from None
