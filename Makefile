@@ -10,7 +10,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 UV_VERSION := 0.13.9
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+
+FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 60
+ATHERIS_VERSION := 3.0.0
 
 # The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none; no home folder is needed.
 INTEROP := .cache/interop
@@ -71,6 +74,16 @@ $(INTEROP)/tlog-scales/.$(TLOG_SCALES_VERSION):
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check tlog-scales==$(TLOG_SCALES_VERSION)
 	@touch $@
+
+.PHONY: fuzz
+fuzz: $(INSTALLED) $(FUZZ)/.atheris-$(ATHERIS_VERSION) ## every parser, for 60 seconds together (longer: FUZZ_SECONDS=3600)
+	PYTHONPATH=$(FUZZ)/atheris $(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
+
+# Where there is no wheel of it, tests.fuzz.run says so and does with less, or fails.
+$(FUZZ)/.atheris-$(ATHERIS_VERSION):
+	rm -rf $(FUZZ)/atheris
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
+		--target $(FUZZ)/atheris atheris==$(ATHERIS_VERSION) && touch $@
 
 .PHONY: demo
 demo: $(INSTALLED) ## train, serve, trace, prove and audit a real model, in a folder of its own

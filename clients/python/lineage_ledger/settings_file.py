@@ -25,3 +25,6 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is not a settings file: it is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
+    except (ValueError, RecursionError):
+        # Of a number of more than 4,300 digits, or brackets within a thousand others, tomllib does not say so itself.
+        raise SettingsError(f"{path} is not a settings file: it has a number too long, or too deep a nesting") from None

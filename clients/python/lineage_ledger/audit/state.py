@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from lineage_ledger.audit.edge import Edge, level_widths
 from lineage_ledger.audit.report import Counts
 from lineage_ledger.audit.source import ChainFacts, ProducerFacts
-from lineage_ledger.errors import MalformedError, VerificationError
+from lineage_ledger.errors import InvalidKeyError, MalformedError, VerificationError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.note import Verifier
@@ -171,7 +171,11 @@ class AuditState:
         if verifier.public_key not in [each.public_key for each in keys]:
             raise VerificationError(f"is of another ledger: {verifier} is none of its keys")
         in_force = next((each.public_key for each in reversed(keys) if each.index < self.size), b"")
-        checkpoint = Checkpoint.open(self.note, Verifier(verifier.name, in_force))
+        try:
+            key = Verifier(verifier.name, in_force)
+        except InvalidKeyError as error:
+            raise MalformedError(f"has no key of the ledger that can be in force at its size: {error}") from error
+        checkpoint = Checkpoint.open(self.note, key)
         if checkpoint.size != self.size or checkpoint.root != self.edge.root():
             raise VerificationError("its tiles are not those of its checkpoint's tree")
 
