@@ -51,7 +51,7 @@ class Alarms:
                 log("state not written", ledger=self._watched.name, what=str(error))
 
     def _tell(self, failure: Failure) -> bool:
-        log("alarm", **self._facts(failure), what=failure.what, evidence_folder=failure.folder)
+        log("alarm", **self._facts(failure))
         if self._webhook is None:
             return True
         try:

@@ -89,7 +89,9 @@ class StateFolder:
             raise StateError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _alarm(said: Any) -> Alarm:
-    if [type(said[name]) for name in ("key", "since_unix_s", "told")] != [str, int, bool] or len(said) != 3:
+def _alarm(said: dict[str, Any]) -> Alarm:
+    """Raises `TypeError` or `ValueError` for what is none."""
+    alarm = Alarm(**said)
+    if [type(value) for value in (alarm.key, alarm.since_unix_s, alarm.told)] != [str, int, bool]:
         raise ValueError("no alarm")
-    return Alarm(**said)
+    return alarm
