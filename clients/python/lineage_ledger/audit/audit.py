@@ -27,8 +27,8 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.kernel import ScannedBatch
 
 MAX_PROCESSES: Final = 8
-# Below this many entries, other processes take longer to start than they save.
-_MIN_SHARED: Final = 200_000
+# With less than this left to do by one process, others take longer to start than they save.
+_MIN_SHARED_S: Final = 2.0
 # As many bundles as hashes are in a tile, so that a run ends where a stored tile is compared.
 _RUN_BUNDLES: Final = 256
 
@@ -49,9 +49,9 @@ def audit(
 
     `known_checkpoint` is a checkpoint that somebody else kept: only with one is it seen that the newest entries were
     cut off. `since` is one, too, up to which less is done (see `Since`). `progress` is told the entries done and the
-    entries there are. `processes` share the work; None: one for each CPU, at most 8, or one for a small log. Only a
-    source that can be opened again is shared. Does not raise: what cannot be carried out is a failure in the report,
-    and never a pass.
+    entries there are. `processes` share the work of a source that can be opened again; None: one for each CPU, at most
+    8, or one if there is little to do, as the first entries tell. Does not raise: what cannot be carried out is a
+    failure in the report, and never a pass.
     """
     report = Report(origin=verifier.name)
     started = time.monotonic()
@@ -118,19 +118,29 @@ class _Audit:
 
     def _pass(self, size: int, progress: Progress | None, processes: int | None) -> None:
         runs = list(_runs(self._read_from // BUNDLE_WIDTH, (size + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH))
+        if processes is None:
+            started = time.monotonic()
+            self._run(runs[0] if runs else range(0), size, progress)
+            left_s = (time.monotonic() - started) * len(runs[1:])
+            runs = runs[1:]
+            processes = min(_cpus(), MAX_PROCESSES) if left_s > _MIN_SHARED_S else 1
         with self._shared(runs, size, processes) as found:
             for numbers in runs:
                 digest = next(found) if self._is_plain(numbers, size) else None
-                if digest is not None:
-                    self._report.bytes_read += digest.bytes_read
-                    lead(digest, numbers.start, self._tree, self._rules)
-                    if progress is not None:
-                        progress(numbers.stop * BUNDLE_WIDTH, size)
+                if digest is None:
+                    self._run(numbers, size, progress)
                     continue
-                for number in numbers:
-                    self._bundle(number, min(BUNDLE_WIDTH, size - number * BUNDLE_WIDTH))
-                    if progress is not None:
-                        progress(min((number + 1) * BUNDLE_WIDTH, size), size)
+                self._report.bytes_read += digest.bytes_read
+                lead(digest, numbers.start, self._tree, self._rules)
+                if progress is not None:
+                    progress(numbers.stop * BUNDLE_WIDTH, size)
+
+    def _run(self, numbers: range, size: int, progress: Progress | None) -> None:
+        """The bundles of these numbers, one after the other, in this process."""
+        for number in numbers:
+            self._bundle(number, min(BUNDLE_WIDTH, size - number * BUNDLE_WIDTH))
+            if progress is not None:
+                progress(min((number + 1) * BUNDLE_WIDTH, size), size)
 
     def _is_plain(self, numbers: range, size: int) -> bool:
         """Whether other processes may take this run: full bundles, of which nothing but the rules is to be known."""
@@ -138,14 +148,11 @@ class _Audit:
         return end <= size and self._tree.is_plain(start, end)
 
     @contextmanager
-    def _shared(self, runs: list[range], size: int, processes: int | None) -> Iterator[Iterator[Digest | None]]:
+    def _shared(self, runs: list[range], size: int, processes: int) -> Iterator[Iterator[Digest | None]]:
         """What other processes find in the plain ones of the runs; None each where there are no other processes."""
-        if processes is None:
-            processes = min(_cpus(), MAX_PROCESSES) if size - self._read_from >= _MIN_SHARED else 1
         plain = [numbers for numbers in runs if self._is_plain(numbers, size)]
         reopen = self._source.reopen
         if processes <= 1 or reopen is None or not plain:
-            self._report.processes = 1
             yield repeat(None)
             return
         self._report.processes = processes

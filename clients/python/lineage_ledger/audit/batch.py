@@ -9,7 +9,7 @@ from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.errors import SealError
 from lineage_ledger.formats.merkle import HASH_SIZE
-from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, MAX_BINDINGS, ParsedSeal, check_batch
+from lineage_ledger.formats.seal import MAX_BATCH_ENTRIES, ParsedSeal, check_batch
 from lineage_ledger.kernel import ScannedBatch
 
 
@@ -29,7 +29,8 @@ class OpenBatch:
     def _start(self, index: int) -> None:
         self._first_index = index
         self._hashes = bytearray()
-        self._binding_counts = [0] * MAX_BINDINGS
+        # Of each row up to the greatest one seen.
+        self._binding_counts: list[int] = []
         self._earliest = self._latest = 0
         self._damaged: list[int] = []
 
@@ -49,6 +50,7 @@ class OpenBatch:
             self._first_index = index
         self._hashes += leaf_hashes
         if scanned is not None and scanned.binding_counts:
+            self._binding_counts += [0] * (len(scanned.binding_counts) - len(self._binding_counts))
             for row, count in enumerate(scanned.binding_counts):
                 self._binding_counts[row] += count
             earliest = scanned.earliest_start_time_unix_ns
@@ -98,8 +100,6 @@ class OpenBatch:
         body = seal.body
         root = kernel.tree_root(bytes(self._hashes[rest * HASH_SIZE :]))
         counts = tuple(self._binding_counts)
-        while counts and not counts[-1]:
-            counts = counts[:-1]
         if rest or any(index >= first for index in self._damaged):
             # What the damaged entries, or those before the batch, add to counts and times is not known.
             counts = tuple(binding.count for binding in body.bindings)

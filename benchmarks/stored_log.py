@@ -1,0 +1,91 @@
+"""Large ledgers made fast, by the server's own sequencer in this process: every batch has the same predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections import deque
+from concurrent.futures import Future
+from pathlib import Path
+
+from lineage_ledger.emitter.ring import Cut
+from lineage_ledger.emitter.sealer import ChainSealer
+from lineage_ledger.formats import admin, keys, packed
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.v1 import entry_pb2
+from lineage_ledger_server.data_dir import DataDir
+from lineage_ledger_server.ledger import Ledger, open_ledger
+from lineage_ledger_server.sequencer.check import check_batch
+from lineage_ledger_server.sequencer.producers import check_admin_entry
+from lineage_ledger_server.sequencer.submissions import Outcome
+
+ENTRY_BYTES = 104
+# Of an entry as stored, with its leaf hash and its share of the rest, and as much again for LMDB's free pages.
+_DISK_BYTES = 300
+_IN_FLIGHT = 64
+_ORIGIN = "example.com/benchmark"
+
+
+def check_free_disk(folder: Path, entries: int) -> None:
+    """Ends the benchmark if a ledger of so many entries may not fit."""
+    needed, free = entries * _DISK_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise SystemExit(f"{folder} has {free >> 20:,} MiB free; {entries:,} entries may need {needed >> 20:,} MiB")
+
+
+def make(root: Path, entries: int, batch_entries: int) -> Verifier:
+    """A ledger in the folder `root`, of at least so many entries in one chain; returns its verifier key."""
+    check_free_disk(root.parent, entries)
+    ledger = open_ledger(DataDir(root), origin=_ORIGIN)
+    try:
+        key = keys.SigningKey.generate()
+        _register(ledger, key)
+        sealer = ChainSealer(_ORIGIN, key)
+        batch = packed.pack([_prediction(number) for number in range(batch_entries)])
+        sealed = sealer.open(None)
+        waiting: deque[Future[Outcome]] = deque()
+        for first in range(0, entries, batch_entries):
+            waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
+            if len(waiting) == _IN_FLIGHT:
+                waiting.popleft().result(60)
+            cut = Cut(first, first + batch_entries, batch, batch_entries, [])
+            sealed = sealer.seal(cut, [hashlib.sha256(b"deployment").digest()])
+        waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
+        while waiting:
+            waiting.popleft().result(60)
+        return ledger.verifier
+    finally:
+        ledger.close()
+
+
+def _prediction(number: int) -> bytes:
+    prediction = entry_pb2.Prediction(
+        binding_row=1,
+        request_id=number.to_bytes(16, "big"),
+        input_commitment=hashlib.sha256(b"input").digest(),
+        output_commitment=hashlib.sha256(b"output").digest(),
+        start_time_unix_ns=time.time_ns(),
+        duration_us=1_000,
+    )
+    return entry_pb2.Entry(prediction=prediction).SerializeToString()
+
+
+def _register(ledger: Ledger, key: keys.SigningKey) -> None:
+    _, admin_key = keys.read_signing_key(ledger.data_dir.admin_key)
+    entry = admin.build_registration(
+        _ORIGIN,
+        public_key=key.public_key,
+        name="benchmark",
+        possession_signature=admin.prove_possession(_ORIGIN, key),
+        time_unix_ns=time.time_ns(),
+        admin_key=admin_key,
+    )
+    change = check_admin_entry(entry, "producer_registered", _ORIGIN, ledger.admin_public_keys)
+    _submit(ledger, change).result(60)
+
+
+def _submit(ledger: Ledger, work: object) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    ledger.sequencer.submit(work, future.set_result)  # type: ignore[arg-type]  # any kind of work
+    return future
