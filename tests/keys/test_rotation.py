@@ -227,3 +227,21 @@ def test_a_client_that_knows_a_change_is_not_told_otherwise(server, monkeypatch)
         monkeypatch.setattr("lineage_ledger.operations.follow_proven", lambda *_: (shorter, None))
         with pytest.raises(VerificationError, match="other changes of the key"):
             client.checkpoint()
+
+
+def test_verify_takes_several_keys(server, key_file, tmp_path):
+    first = server.verifier_key
+    with Emitter(server.address, ledger=first, key=key_file, policy=Policy(linger_ms=2)) as emitter:
+        prediction_id = _emit(emitter)[0]
+    receipt, proof = tmp_path / "old.receipt", tmp_path / "old.tlog-proof"
+    run("receipt", "--data", server.data, prediction_id, "-o", receipt)
+    run("receipt", "--data", server.data, "2", "-o", proof)
+    newest = rotate(server.data)["verifier_key"]
+    pins = tmp_path / "ledger.vkeys"
+    pins.write_text(f"{newest}\n{first}\n")
+    for path in (receipt, proof):
+        for good in (first, pins, f"{newest} {first}"):
+            assert run("verify", path, "--key", good)["verified"] is True
+        assert "key" in run("verify", path, "--key", newest, status=1)["error"]["message"]
+    pins.write_text("\n")
+    assert run("verify", receipt, "--key", pins, status=2)["error"]

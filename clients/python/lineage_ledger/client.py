@@ -69,6 +69,11 @@ class Client:
         self._connection: Connection | None = None
 
     @property
+    def verifier(self) -> Verifier:
+        """The pinned key."""
+        return self._operations.verifier
+
+    @property
     def origin(self) -> str:
         """The ledger's name."""
         return self._operations.verifier.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from lineage_ledger.formats import merkle, seal
@@ -32,6 +33,17 @@ LIMITS: Final = (
 )
 
 
+class Suspicion(StrEnum):
+    """Whether an entry was put on record when its key may have been in other hands; it is evidence all the same."""
+
+    NONE = "none"
+    """By what is shown: its key was not declared compromised, or is suspect only since later."""
+    SUSPECT = "suspect"
+    """Its key was declared compromised, and the entry's block is not before the time since when that is suspect."""
+    UNKNOWN = "unknown"
+    """Its key was declared compromised; the entry's block, which gives its time, is not in the receipt."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedReceipt:
     """What a receipt shows. Every entry in it was proven; nodes that are unresolved are not in the receipt."""
@@ -47,6 +59,7 @@ class VerifiedReceipt:
     """The same, as carried, each with the seal that closes its batch."""
     signers: Mapping[bytes, Signer]
     """By public key."""
+    block_index: int
     block_number: int
     block_time_unix_ns: int
     """The ledger's clock: the prediction was on record by then."""
@@ -56,9 +69,7 @@ class VerifiedReceipt:
 
     @property
     def prediction(self) -> entry_pb2.Prediction:
-        index = self.nodes[0].index
-        assert index is not None  # verify_receipt walks from an index
-        return self.entries[index].prediction
+        return self.entries[self._prediction_index].prediction
 
     @property
     def unresolved(self) -> tuple[Node, ...]:
@@ -68,6 +79,28 @@ class VerifiedReceipt:
     def signer_of(self, index: int) -> Signer:
         """Who sealed the entry at `index`."""
         return self.signers[self.sealed[index].seal.body.public_key]
+
+    def suspicion(self, index: int) -> Suspicion:
+        """Of the prediction or a statement, by the ledger's time of its block: producers' clocks say nothing here.
+
+        The receipt's block is the prediction's. It is that of everything in the prediction's batch; what lies before
+        it was on record by then, what comes after it was not, for the times of blocks never go back.
+        """
+        signer = self.signer_of(index)
+        if not signer.compromised_index:
+            return Suspicion.NONE
+        is_since = self.block_time_unix_ns >= signer.suspect_since_unix_ns
+        if self.sealed[index].seal_index == self.sealed[self._prediction_index].seal_index or (
+            is_since == (index > self.block_index)
+        ):
+            return Suspicion.SUSPECT if is_since else Suspicion.NONE
+        return Suspicion.UNKNOWN
+
+    @property
+    def _prediction_index(self) -> int:
+        index = self.nodes[0].index
+        assert index is not None  # verify_receipt walks from an index
+        return index
 
 
 def verify_receipt(data: bytes, verifier: Verifier, policy: WitnessPolicy | None = None) -> VerifiedReceipt:
@@ -110,6 +143,7 @@ class _Contents:
             entries={index: self._entries[index] for index in sealed},
             sealed=sealed,
             signers=signers,
+            block_index=self._by_kind["block"][0],
             block_number=block.number,
             block_time_unix_ns=block.time_unix_ns,
         )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from lineage_ledger.errors import MalformedError, VerificationError
+from lineage_ledger.errors import MalformedError, RpcError, VerificationError
 from lineage_ledger.formats import merkle, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.digest import format_digest, parse_digest
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.text import parse_decimal
-from lineage_ledger.receipts import StatementsAtHand, VerifiedReceipt
+from lineage_ledger.receipts import StatementsAtHand, Suspicion, VerifiedReceipt, verify_receipt
 from lineage_ledger.trace import MAX_NODES, Node, SealedEntry, Target, subject_of_digest, subject_of_index, walk
 from lineage_ledger.v1 import entry_pb2, trace_pb2
 
@@ -43,12 +43,15 @@ class Lineage:
     """By public key."""
     limits: tuple[str, ...]
     """What is not shown."""
+    suspicion: Mapping[int, Suspicion] = field(default_factory=dict)
+    """By index; empty where nothing shows how keys stand."""
 
     @classmethod
     def of_receipt(cls, receipt: VerifiedReceipt) -> Lineage:
         """The lineage that a verified receipt proves, producers' names included."""
         names = {public_key: signer.name for public_key, signer in receipt.signers.items()}
-        return cls(receipt.origin, receipt.checkpoint, receipt.nodes, receipt.sealed, names, receipt.limits)
+        suspicion = {index: receipt.suspicion(index) for index in receipt.sealed}
+        return cls(receipt.origin, receipt.checkpoint, receipt.nodes, receipt.sealed, names, receipt.limits, suspicion)
 
 
 def parse_subject(text: str) -> Subject:
@@ -88,7 +91,17 @@ def fetch(client: Client, subject: Subject) -> Lineage:
     unrelated = sealed.keys() - {node.index for node in nodes}
     if unrelated:
         raise VerificationError(f"the server sent entry {min(unrelated)}, to which the subject does not lead")
-    return Lineage(client.origin, client.checkpoint(), tuple(nodes), sealed, names, SHOWN_LIMITS)
+    suspicion = standing(client, subject) if isinstance(subject, PredictionId) else {}
+    return Lineage(client.origin, client.checkpoint(), tuple(nodes), sealed, names, SHOWN_LIMITS, suspicion)
+
+
+def standing(client: Client, subject: PredictionId) -> Mapping[int, Suspicion]:
+    """What the prediction's receipt shows of the keys that sealed it and what it came from; empty if there is none."""
+    try:
+        receipt = verify_receipt(client.receipt(subject), client.verifier)
+    except RpcError:  # Such as a lineage that is too large for a receipt.
+        return {}
+    return {index: receipt.suspicion(index) for index in receipt.sealed}
 
 
 def _start(subject: Subject, first: trace_pb2.TraceNode, sealed: Mapping[int, SealedEntry]) -> Target:

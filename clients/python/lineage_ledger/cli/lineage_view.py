@@ -12,10 +12,17 @@ from lineage_ledger.cli.text import plural, short_digest
 from lineage_ledger.formats.describe import describe
 from lineage_ledger.formats.digest import format_digest
 from lineage_ledger.formats.strict import parse_entry
+from lineage_ledger.receipts import Suspicion
 from lineage_ledger.trace import Node
 from lineage_ledger.v1.trace_pb2 import Relation
 
 _SHORT_KEY = 12
+_SUSPECT = "its key was declared compromised, and it came on record when that is suspect already"
+_UNKNOWN = "its key was declared compromised, and when it came on record is not shown"
+_DOUBTS: Mapping[Suspicion, Line] = {
+    Suspicion.SUSPECT: (("suspect", "bold red"), (f": {_SUSPECT}", "")),
+    Suspicion.UNKNOWN: (("perhaps suspect", "bold yellow"), (f": {_UNKNOWN}", "")),
+}
 
 
 class _Reference(NamedTuple):
@@ -60,6 +67,17 @@ def summary(lineage: Lineage) -> Line:
         (f": {entries}, each in the tree of {checkpoint.size:,} entries that {lineage.origin} signed, ", ""),
         (f"root {checkpoint.root.hex()[:16]}…{missing}", ""),
     )
+
+
+def doubts(lineage: Lineage) -> list[Line]:
+    """How many entries are suspect, a line each; none if none is."""
+    found: list[Line] = []
+    shown = [lineage.suspicion.get(index) for index in lineage.sealed]
+    if suspect := shown.count(Suspicion.SUSPECT):
+        found.append((("suspect", "bold red"), (f": {plural(suspect, 'entry', 'entries')}; {_SUSPECT}", "")))
+    if unknown := shown.count(Suspicion.UNKNOWN):
+        found.append((("perhaps suspect", "bold yellow"), (f": {plural(unknown, 'entry', 'entries')}; {_UNKNOWN}", "")))
+    return found
 
 
 def limits(lineage: Lineage) -> list[Line]:
@@ -110,7 +128,8 @@ def _lines(lineage: Lineage, node: Node) -> list[Line]:
     public_key = sealed.seal.body.public_key
     signer = f"{lineage.producer_names[public_key]} ({public_key.hex()[:_SHORT_KEY]}…)"
     proof: Line = ((f"index {node.index}, signed by {signer}, ", "dim"), ("verified", "green"))
-    return [proof, *entry_view.lines(describe(sealed.entry))]
+    doubt = _DOUBTS.get(lineage.suspicion.get(node.index, Suspicion.NONE))
+    return [proof, *([doubt] if doubt else []), *entry_view.lines(describe(sealed.entry))]
 
 
 def _relation(reference: _Reference) -> list[Span]:
@@ -160,6 +179,8 @@ def _node_document(lineage: Lineage, node: Node) -> dict[str, Any]:
             "producer_name": lineage.producer_names[public_key],
             "entry": describe(sealed.entry),
         }
+        if node.index in lineage.suspicion:
+            found["suspicion"] = str(lineage.suspicion[node.index])
         if node.kind == "prediction":
             found["prediction_id"] = _prediction_id(lineage, node.index)
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage_ledger.cli import entry_view
-from lineage_ledger.cli.lineage import parse_subject
+from lineage_ledger.cli.lineage import parse_subject, standing
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Fields, Output
 from lineage_ledger.errors import MalformedError
@@ -32,7 +32,7 @@ def show(what: str, access: Access, out: Output) -> None:
     """Show one prediction by its id, or any entry by its index.
 
     The entry is shown after it is verified: that it is in the tree that the pinned key signed and, for a prediction,
-    that the producer's seal covers it.
+    that the producer's seal covers it; and whether it is suspect, because the producer's key was declared compromised.
     """
     subject = parse_subject(what)
     if isinstance(subject, entry_pb2.Digest):
@@ -41,7 +41,9 @@ def show(what: str, access: Access, out: Output) -> None:
         place: dict[str, Any] = {}
         if isinstance(subject, PredictionId):
             prediction = client.get_prediction(subject)
+            doubt = standing(client, subject).get(prediction.index)
             subject, place = prediction.index, prediction_document(prediction)
+            place |= {} if doubt is None else {"suspicion": str(doubt)}
         logged = client.get_entry(subject)
     described = describe(logged.data)
     size = logged.checkpoint.size

@@ -25,7 +25,8 @@ def trace(what: str, access: Access, out: Output) -> None:
 
     From a prediction: its deployment, the model's files, the run that trained it with parameters and environment, the
     datasets and the code. Each entry is printed after it is verified: that it is in the tree that the pinned key
-    signed, and sealed by the producer shown. What is referred to and not on record is marked.
+    signed, and sealed by the producer shown. What is referred to and not on record is marked; so is, from a prediction,
+    what is suspect because its producer's key was declared compromised.
     """
     subject = parse_subject(what)
     with access.client() as client:
@@ -35,5 +36,6 @@ def trace(what: str, access: Access, out: Output) -> None:
         lineage_view.tree(lineage),
         (("", ""),),
         lineage_view.summary(lineage),
+        *lineage_view.doubts(lineage),
         *lineage_view.limits(lineage),
     )

@@ -25,6 +25,7 @@ FILE: Final = click.Path(dir_okay=False, path_type=Path)
 FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 _MAX_LINE_BYTES: Final = 4_096
+_MAX_FILE_BYTES: Final = 65_536
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CHAIN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -108,6 +109,16 @@ def parse_verifier_key(text: str) -> Verifier:
     return Verifier.parse(text)
 
 
+def parse_verifier_keys(text: str) -> tuple[Verifier, ...]:
+    """Verifier keys of one ledger, one or more with spaces between, or the name of the file that holds one a line."""
+    path = Path(text)
+    lines = _read_small(path).splitlines() if path.exists() else text.split()
+    keys = tuple(parse_verifier_key(line) for line in lines if line)
+    if not keys:
+        raise SettingsError(f"{text[:80]!r} holds no verifier key")
+    return keys
+
+
 def read_witness_policy(text: str) -> WitnessPolicy:
     """The policy (C2SP tlog-policy) in the file of that name. Raises `SettingsError` or `MalformedError`."""
     try:
@@ -119,18 +130,24 @@ def read_witness_policy(text: str) -> WitnessPolicy:
 
 def read_line(path: Path) -> str:
     """The one line of a small file. Raises `SettingsError`, which shows nothing of it."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_LINE_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"cannot read the file {path}: {error.strerror}") from error
-    try:
-        text = content.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not text") from None
-    if "\n" in text or len(content) > _MAX_LINE_BYTES:
+    text = _read_small(path).removesuffix("\n").removesuffix("\r")
+    if "\n" in text or len(text) > _MAX_LINE_BYTES:
         raise SettingsError(f"{path} must hold one line of text")
     return text
+
+
+def _read_small(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"cannot read the file {path}: {error.strerror}") from error
+    if len(content) > _MAX_FILE_BYTES:
+        raise SettingsError(f"{path} is longer than what it is read for, at most {_MAX_FILE_BYTES:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not text") from None
 
 
 DIGEST: Final = Parsed("digest", entry_pb2.Digest, parse_digest)
@@ -139,5 +156,6 @@ CHAIN_ID: Final = Parsed("chain id", bytes, parse_chain_id)
 PAIR: Final = Parsed("name=value", tuple, parse_pair)
 REFERENCE: Final = Parsed("digest[:role]", tuple, parse_reference)
 TIME: Final = Parsed("time", int, parse_time)
+VERIFIER_KEYS: Final = Parsed("vkeys", tuple, parse_verifier_keys)
 VERIFIER_KEY: Final = Parsed("vkey", Verifier, parse_verifier_key)
 WITNESS_POLICY: Final = Parsed("file", WitnessPolicy, read_witness_policy)

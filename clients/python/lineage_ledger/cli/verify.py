@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from lineage_ledger.chain_receipts import verify_chain_receipt
+from lineage_ledger.chain_receipts import ChainTally, verify_chain_receipt
 from lineage_ledger.cli import completeness_view, cosignatures, entry_view, lineage_view
 from lineage_ledger.cli.lineage import Lineage
 from lineage_ledger.cli.options import examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Fields, Output, Unchecked
 from lineage_ledger.cli.receipt import ENTRY_SUFFIX
-from lineage_ledger.cli.types import FILE, VERIFIER_KEY
-from lineage_ledger.completeness import ChainTally, Window
-from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.cli.types import FILE, VERIFIER_KEYS
+from lineage_ledger.completeness import Window
+from lineage_ledger.errors import LineageError, MalformedError, OtherKeyError
 from lineage_ledger.formats import chain_receipt, tlog_proof
 from lineage_ledger.formats import receipt as receipt_format
 from lineage_ledger.formats.describe import describe, format_time
+from lineage_ledger.formats.ledger_keys import UnknownPinError
 from lineage_ledger.formats.merkle import leaf_hash
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
@@ -29,6 +31,10 @@ from lineage_ledger.receipts import verify_receipt
 _LIMIT = (
     "Absence and truth: the file proves that this entry is in the tree, not that there is no other, or that it is so."
 )
+
+
+T = TypeVar("T")
+_Keys: TypeAlias = tuple[Verifier, ...]
 
 
 class UncheckableError(LineageError):
@@ -47,19 +53,24 @@ class UncheckableError(LineageError):
 @click.option(
     "--key",
     "--verifier-key",
-    "verifier_key",
-    type=VERIFIER_KEY,
+    "verifier_keys",
+    type=VERIFIER_KEYS,
     required=True,
     metavar="VKEY",
     envvar="LINEAGE_VERIFIER_KEY",
     show_envvar=True,
-    help="The ledger's verifier key, or the file that holds it; from elsewhere than the receipt.",
+    help="The ledger's verifier key, or the file that holds it; from elsewhere than the receipt. Several, as from "
+    "before and after a change of the key: a line each.",
 )
 @click.option("--entry", type=FILE, help="The entry's bytes, for a tlog-proof. [default: FILE.entry]")
 @witness_policy_option("Witnesses of which a quorum must have cosigned the checkpoint, too (C2SP tlog-policy).")
 @output_option
 def verify(
-    file: Path, verifier_key: Verifier, entry: Path | None, witness_policy: WitnessPolicy | None, out: Output
+    file: Path,
+    verifier_keys: tuple[Verifier, ...],
+    entry: Path | None,
+    witness_policy: WitnessPolicy | None,
+    out: Output,
 ) -> None:
     """Check a receipt offline.
 
@@ -72,17 +83,25 @@ def verify(
         data = _read(file, receipt_format.MAX_RECEIPT_BYTES)
         if data.startswith(tlog_proof.HEADER.encode()):
             proven = _read(entry or file.with_name(file.name + ENTRY_SUFFIX), MAX_ENTRY_BYTES)
-            _verify_proof(data, proven, verifier_key, witness_policy, out)
+            _verify_proof(data, proven, verifier_keys, witness_policy, out)
         elif data.startswith(chain_receipt.HEADER.encode()):
-            _verify_chain(data, verifier_key, witness_policy, out)
+            _verify_chain(data, verifier_keys, witness_policy, out)
         else:
-            _verify_lineage(data, verifier_key, witness_policy, out)
+            _verify_lineage(data, verifier_keys, witness_policy, out)
     except UncheckableError as error:
         raise Unchecked(error, as_json=out.as_json) from error
 
 
-def _verify_lineage(data: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
-    verified = verify_receipt(data, verifier, policy)
+def _with_any(keys: _Keys, check: Callable[[Verifier], T]) -> T:
+    """What the first of the keys shows that the file is signed by, or leads to."""
+    for key in keys[:-1]:
+        with suppress(OtherKeyError, UnknownPinError):
+            return check(key)
+    return check(keys[-1])
+
+
+def _verify_lineage(data: bytes, keys: _Keys, policy: WitnessPolicy | None, out: Output) -> None:
+    verified = _with_any(keys, lambda key: verify_receipt(data, key, policy))
     lineage = Lineage.of_receipt(verified)
     block_time = format_time(verified.block_time_unix_ns)
     document = {
@@ -95,14 +114,15 @@ def _verify_lineage(data: bytes, verifier: Verifier, policy: WitnessPolicy | Non
         lineage_view.tree(lineage),
         (("", ""),),
         lineage_view.summary(lineage),
+        *lineage_view.doubts(lineage),
         ((f"on record since {block_time}, block {verified.block_number:,}, by the ledger's clock", ""),),
         *cosignatures.lines(verified.cosignatures),
         *lineage_view.limits(lineage),
     )
 
 
-def _verify_chain(data: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
-    verified = verify_chain_receipt(data, verifier, policy)
+def _verify_chain(data: bytes, keys: _Keys, policy: WitnessPolicy | None, out: Output) -> None:
+    verified = _with_any(keys, lambda key: verify_chain_receipt(data, key, policy))
     chains = [ChainTally(Window()).add(verified)]
     checkpoint = verified.checkpoint
     evidence = {
@@ -125,9 +145,9 @@ def _witnesses(found: Sequence[Cosignature], policy: WitnessPolicy | None) -> di
     return {} if policy is None else {"cosignatures": cosignatures.document(found)}
 
 
-def _verify_proof(data: bytes, entry: bytes, verifier: Verifier, policy: WitnessPolicy | None, out: Output) -> None:
+def _verify_proof(data: bytes, entry: bytes, keys: _Keys, policy: WitnessPolicy | None, out: Output) -> None:
     proof = tlog_proof.TlogProof.parse(data)
-    checkpoint = proof.verify(entry, verifier, policy)
+    checkpoint = _with_any(keys, lambda key: proof.verify(entry, key, policy))
     cosigned = () if policy is None else policy.cosignatures(proof.checkpoint)
     document = {
         "verified": True,
