@@ -26,6 +26,7 @@ from lineage_ledger_server.static.published import opened
 
 READY = b"ready\n"
 _PARENT_PIPE = 0
+_NICENESS = 10  # where processors are short, readers wait and appending does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def main(*arguments: str) -> int:
     # The parent blocked both. Ctrl-C is for the parent, who then closes the pipe.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.nice(_NICENESS)
     try:
         with opened(told.data_dir) as log:
             server = WebServer(http_app(log), socket.socket(fileno=int(told.descriptor)), told.tls)
