@@ -29,6 +29,8 @@ WITNESS_SIGNER: Final = Cosigner("witness.example.com/w1", SigningKey.from_seed(
 WITNESS: Final = WITNESS_SIGNER.verifier
 COSIGNATURE: Final = WITNESS_SIGNER.cosign(CHECKPOINT.encode(), 1_790_000_000)
 
+PRODUCER: Final = SigningKey.from_seed(b"P" * 32)
+
 SEALS: Final = [bytes.fromhex(case["entry"]) for case in vectors("entries/seal.json")["accepted"]]
 SEALED_BODIES: Final = frozenset(parse_seal(entry).body_bytes for entry in SEALS)
 

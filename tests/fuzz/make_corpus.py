@@ -14,6 +14,7 @@ from lineage_ledger.audit.edge import Edge
 from lineage_ledger.audit.report import Counts
 from lineage_ledger.audit.source import ChainFacts, ProducerFacts
 from lineage_ledger.audit.state import AdminKey, AuditState, BlockFacts, LedgerKeyFacts, RulesState
+from lineage_ledger.cli.keygen import RegistrationRequest
 from lineage_ledger.formats import packed
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey, encode_signing_key
@@ -62,6 +63,10 @@ def corpus() -> dict[str, dict[str, bytes]]:
     files["digest"] = _texts("crc32:00000000", "sampled:md5:" + 32 * "a", f"sha256:{64 * '0'}", "sha1:AA", "sha256:")
     files["verifier_key"] = _texts(str(examples.VERIFIER), str(examples.WITNESS), "a+00000000+AA==")
     files["signing_key"] = _texts(encode_signing_key("a/b", SigningKey.from_seed(bytes(32))), "PRIVATE+KEY+a+0+AA==")
+    files["checkpoint_file"] = {"signed": signed, "cut-off": signed[:-1]}
+    files["spooled_batch"] = {"good": packed.pack(some[:1] + examples.SEALS[:1]), "no-seal": packed.pack(some[:1])}
+    asked = RegistrationRequest.of_key("model-server", examples.PRODUCER, examples.ORIGIN)
+    files["registration_request"] = _texts(str(asked), f"{asked}\n", str(asked)[:-4])
     request = entries_pb2.FindPredictionsRequest()
     files["page_token"] = _texts(pages.encode_token(request, (1, 2)), pages.encode_token(request, (1,)), "=", "")
     key = f'verifier_key = "{examples.VERIFIER}"'

@@ -8,6 +8,7 @@ that it was read from, two implementations that disagree, a proof of something t
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +18,33 @@ from google.protobuf.message import Message
 
 from lineage_ledger.audit.state import AuditState
 from lineage_ledger.chain_receipts import verify_chain_receipt
+from lineage_ledger.checkpoint_file import CheckpointFile
+from lineage_ledger.cli.keygen import RegistrationRequest
+from lineage_ledger.emitter.sealer import restore
 from lineage_ledger.emitter.settings import EmitterSettings
-from lineage_ledger.errors import InvalidKeyError, LineageError, MalformedError, SettingsError, VerificationError
+from lineage_ledger.errors import (
+    CheckpointFileError,
+    ForkError,
+    InvalidKeyError,
+    LineageError,
+    MalformedError,
+    OtherKeyError,
+    SealError,
+    SettingsError,
+    SignatureError,
+    VerificationError,
+)
 from lineage_ledger.formats import digest, keys, packed, prediction, seal, strict, tiles
 from lineage_ledger.formats.chain_receipt import ChainReceipt
 from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.describe import describe
 from lineage_ledger.formats.note import Note, SignatureType, Verifier
 from lineage_ledger.formats.receipt import Receipt
+from lineage_ledger.formats.strict_rules import RULES
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import AddCheckpoint, encode_size, parse_size, read_cosignature
+from lineage_ledger.history import History
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.v1 import entries_pb2, entry_pb2
 from lineage_ledger_server.errors import RefusedError
@@ -57,8 +75,11 @@ def entry(data: bytes) -> bool:
     except MalformedError:
         return False
     _one_encoding(data, _written(message))
-    for carried in _bodies(message):
-        strict.check_message(*carried)
+    statement = getattr(message, message.WhichOneof("kind") or "")
+    rule = RULES[statement.DESCRIPTOR.name].fields.get("body")
+    if rule is not None and rule.carries is not None:
+        _one_encoding(statement.body, _written(getattr(entry_pb2, rule.carries).FromString(statement.body)))
+    assert json.dumps(describe(data)), "an entry that cannot be shown"
     return True
 
 
@@ -212,6 +233,35 @@ def settings(data: bytes) -> bool:
     )
 
 
+def spooled_batch(data: bytes) -> bool:
+    """A batch that an emitter left behind on its disk."""
+    if not data:
+        return False
+    batch = _accepted(restore, data, (MalformedError, SealError))
+    assert batch is None or (batch.packed, batch.size) == (data, len(data))
+    return batch is not None
+
+
+def checkpoint_file(data: bytes) -> bool:
+    """What a client remembers: nothing but what the ledger signed is taken from it."""
+    _CHECKPOINT_FILE.write_bytes(data)
+    refusals = (CheckpointFileError, ForkError, OtherKeyError)
+    newest = _accepted(lambda path: History(examples.VERIFIER, CheckpointFile(path)).newest, _CHECKPOINT_FILE, refusals)
+    assert newest is None or newest.checkpoint == examples.CHECKPOINT, "what is remembered was never signed"
+    return newest is not None
+
+
+def registration_request(data: bytes) -> bool:
+    """What a producer hands to an admin; there may be space around it."""
+    text = _text(data)
+    refusals = (MalformedError, InvalidKeyError, SignatureError)
+    request = _accepted(lambda given: RegistrationRequest.parse(given, examples.ORIGIN), text, refusals)
+    if request is not None:
+        _one_encoding(text.strip(), str(request))
+        assert request.public_key == examples.PRODUCER.public_key, "a registration is asked for without the key"
+    return request is not None
+
+
 def _verifier_key(text: str) -> bool:
     verifier = _accepted(Verifier.parse, text, InvalidKeyError)
     if verifier is not None:
@@ -266,13 +316,6 @@ def _written(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _bodies(message: entry_pb2.Entry) -> list[tuple[type[Message], bytes]]:
-    """What an entry carries as bytes, by the message that it is."""
-    types: dict[str, type[Message]] = {"seal": entry_pb2.SealBody, "attestation": entry_pb2.AttestationBody}
-    kind = message.WhichOneof("kind") or ""
-    return [(types[kind], getattr(message, kind).body)] if kind in types else []
-
-
 def _text(data: bytes) -> str:
     """Any text that there is, lone surrogates too: each for its bytes."""
     return data.decode("utf-8", "surrogateescape")
@@ -284,11 +327,13 @@ def _raw(text: str) -> bytes:
 
 _FOLDER: Final = tempfile.TemporaryDirectory(prefix="lineage-fuzz-")
 _SETTINGS_FILE: Final = Path(_FOLDER.name) / "lineage.toml"
+_CHECKPOINT_FILE: Final = Path(_FOLDER.name) / "checkpoint"
 
 TARGETS: Final[dict[str, Target]] = {
     "audit_state": Target(audit_state),
     "chain_receipt": Target(chain_receipt, 16_384),
     "checkpoint": Target(_text_round_trip(Checkpoint.parse, Checkpoint.encode), 512),
+    "checkpoint_file": Target(checkpoint_file),
     "digest": Target(_text_round_trip(digest.parse_digest, digest.format_digest), 256),
     "entry": Target(entry),
     "note": Target(note),
@@ -296,11 +341,13 @@ TARGETS: Final[dict[str, Target]] = {
     "page_token": Target(page_token, 128),
     "prediction_id": Target(_text_round_trip(prediction.PredictionId.parse, str), 128),
     "receipt": Target(receipt, 16_384),
+    "registration_request": Target(registration_request, 512),
     "seal": Target(seal_entry, 2_048),
     "settings": Target(settings, 8_192),
     "signing_key": Target(
         _text_round_trip(keys.parse_signing_key, lambda named: keys.encode_signing_key(*named), InvalidKeyError), 512
     ),
+    "spooled_batch": Target(spooled_batch),
     "tile_path": Target(tile_path, 128),
     "tlog_proof": Target(tlog_proof),
     "verifier_key": Target(lambda data: _verifier_key(_text(data)), 512),
