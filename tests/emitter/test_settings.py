@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage_ledger.emitter.policy import WhenFull
+from lineage_ledger.emitter.policy import WaitFor, WhenFull
 from lineage_ledger.emitter.settings import EmitterSettings
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.keys import SigningKey, write_signing_key
@@ -104,3 +104,15 @@ def test_a_token_can_be_kept_in_a_file(tmp_path: Path) -> None:
     assert EmitterSettings.read(None, variables).endpoint.token == "secret"
     with pytest.raises(SettingsError, match="token_file"):
         EmitterSettings.read(None, {**COMPLETE, "LINEAGE_TOKEN_FILE": str(tmp_path / "none")})
+
+
+def test_a_checkpoint_file_turns_proofs_on_unless_they_are_off(tmp_path: Path) -> None:
+    assert not EmitterSettings.read(None, COMPLETE).policy.prove
+    variables = {**COMPLETE, "LINEAGE_CHECKPOINT_FILE": "/c"}
+    settings = EmitterSettings.read(None, variables)
+    assert settings.policy.prove and settings.checkpoint_file == Path("/c")
+    settings = EmitterSettings.read(None, {**variables, "LINEAGE_PROVE": "no", "LINEAGE_WAIT_FOR": "witnessed"})
+    assert not settings.policy.prove and settings.checkpoint_file is None
+    assert settings.policy.wait_for is WaitFor.WITNESSED
+    with pytest.raises(SettingsError, match="wait_for"):
+        EmitterSettings.read(None, {**COMPLETE, "LINEAGE_WAIT_FOR": "soon"})

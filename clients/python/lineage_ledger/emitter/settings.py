@@ -61,6 +61,7 @@ class EmitterSettings:
     """Leaf hash, 32 bytes: what `Emitter.bind()` binds to."""
     spool: Path | None = None
     checkpoint_file: Path | None = None
+    """Turns `prove` on; with `prove` off it is the command's alone."""
     policy: Policy = field(default_factory=Policy)
 
     @classmethod
@@ -81,6 +82,8 @@ class EmitterSettings:
         options: dict[str, Any] = {
             name: _typed(name, values[name], sources[name]) for name in _POLICY if name in values
         }
+        if texts.get("checkpoint_file"):
+            options.setdefault("prove", True)
         paths = {name: Path(text) for name, text in texts.items()}
         return cls(
             Endpoint(
@@ -94,7 +97,7 @@ class EmitterSettings:
             paths["key_file"],
             _leaf_hash(texts["deployment"], sources["deployment"]) if texts.get("deployment") else None,
             paths.get("spool"),
-            paths.get("checkpoint_file"),
+            paths.get("checkpoint_file") if options.get("prove") else None,
             Policy(**options),
         )
 
