@@ -6,7 +6,14 @@ import time
 from collections.abc import Sequence
 
 try:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+    from prometheus_client import (
+        CollectorRegistry,
+        Counter,
+        Gauge,
+        Histogram,
+        disable_created_metrics,
+        start_http_server,
+    )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("metrics need prometheus-client; install lineage-ledger[cli]", name=error.name) from error
 
@@ -22,6 +29,7 @@ class Metrics:
 
     def __init__(self, names: Sequence[str]) -> None:
         """Every ledger and kind of failure is there from the start, with 0: so the first one is seen as a change."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs; each counter would have a second one
         self.registry = registry = CollectorRegistry()
         one, kind = ["ledger"], ["ledger", "kind"]
         prefix = "lineage_monitor_"
