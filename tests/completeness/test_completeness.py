@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lineage_ledger.chain_receipts import VerifiedChain, verify_chain_receipt
-from lineage_ledger.completeness import ChainTally, Count, Share, Window
+from lineage_ledger.chain_receipts import ChainTally, VerifiedChain, verify_chain_receipt
+from lineage_ledger.completeness import Count, Share, Window
 from lineage_ledger.errors import LineageError, RpcError, VerificationError
 from lineage_ledger.formats.note import Verifier
 from tests.cli.recorded_ledger import run, run_json
 from tests.completeness.served_chains import SECOND, T0, ServedChains, served_chains
+from tests.support.producer import DEPLOYMENT_HASH
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,47 @@ def test_wrong_usage(served: ServedChains, arguments: tuple[str, ...]) -> None:
 def test_an_unknown_producer_is_no_zero(served: ServedChains) -> None:
     """Nothing found is not the same as nothing lost."""
     assert run("completeness", "--data", served.server.data, "--producer", "ab" * 32).exit_code == 2
+
+
+# -- totals from an audit ----------------------------------------------------------------------------------------
+
+
+def test_a_deployment_comes_with_its_audit(served: ServedChains) -> None:
+    found = run_json("completeness", "--data", served.server.data, "--deployment", DEPLOYMENT_HASH.hex())
+    assert found["supported_by"] == "audit"
+    assert found["audit"]["exit_status"] == 0
+    assert found["totals"]["predictions"] == {"at_least": 116, "at_most": 116}
+    assert found["totals"]["states"] == {"open": 2, "closed": 1, "recovered": 1, "abandoned": 0, "conflicted": 1}
+
+
+def test_an_audit_and_receipts_say_the_same(served: ServedChains) -> None:
+    arguments = ("completeness", "--data", served.server.data, "--producer", served.key.public_key.hex())
+    by_receipts, by_audit = run_json(*arguments), run_json(*arguments, "--audit")
+    assert by_receipts["chains"] == by_audit["chains"]
+    assert by_receipts["totals"] == by_audit["totals"]
+
+
+def test_a_model_that_nothing_was_made_with(served: ServedChains) -> None:
+    found = run_json("completeness", "--data", served.server.data, "--model", "sha256:" + "0" * 64)
+    assert found["chains"] == []
+    assert found["totals"]["predictions"] == {"at_least": 0, "at_most": 0}
+
+
+def test_a_damaged_folder_supports_nothing(served: ServedChains, tmp_path: Path) -> None:
+    folder = tmp_path / "public"
+    key = ("--key", served.server.verifier_key)
+    assert run("export", "--data", served.server.data, folder).exit_code == 0
+    arguments = ("completeness", "--folder", folder, "--verifier-key", key[1], "--deployment", DEPLOYMENT_HASH.hex())
+    assert run(*arguments).exit_code == 0
+    bundle = next((folder / "tile" / "entries").rglob("000*/*"))
+    damaged = bytearray(bundle.read_bytes())
+    damaged[-1] ^= 1
+    bundle.write_bytes(damaged)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "no number is missing" not in result.output
+
+
+def test_an_unreachable_url_is_no_answer(served: ServedChains) -> None:
+    arguments = ("completeness", "--url", "http://127.0.0.1:9/", "--verifier-key", served.server.verifier_key)
+    assert run(*arguments, "--deployment", DEPLOYMENT_HASH.hex()).exit_code == 2

@@ -18,7 +18,8 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
-from lineage_ledger.receipts import ReceiptError, verify_receipt
+from lineage_ledger.proven_entries import ReceiptError
+from lineage_ledger.receipts import verify_receipt
 from lineage_ledger_server.errors import LimitError, NotFoundError, RefusedError
 from lineage_ledger_server.services.receipt import make_receipt
 from tests.index.served_log import ServedLog

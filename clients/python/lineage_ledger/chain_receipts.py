@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from lineage_ledger.completeness import ChainTotals, Window
+from lineage_ledger.errors import VerificationError
 from lineage_ledger.formats import keys, seal
 from lineage_ledger.formats.chain_receipt import ChainReceipt
 from lineage_ledger.formats.checkpoint import Checkpoint
@@ -140,7 +142,7 @@ class _Contents:
             if each.index - each.seal.body.count <= opening.index < each.index:
                 raise ReceiptError(f"the seal at index {each.index} closes the seal that opened its chain")
         for before, after in pairwise(run):
-            check_follows(before, after)
+            _check_follows(before, after)
         return opening, run
 
     def _signer(self, opening: SealedRun, run: Sequence[SealedRun]) -> Signer:
@@ -196,7 +198,7 @@ class _Contents:
         return body.chain_id
 
 
-def check_follows(before: SealedRun, after: SealedRun) -> None:
+def _check_follows(before: SealedRun, after: SealedRun) -> None:
     """That a seal is the next one of its chain (proto/README.md, "Seals and chains"). Raises `ReceiptError`."""
     old, new = before.seal.body, after.seal.body
     said: Mapping[str, tuple[object, object]] = {
@@ -211,3 +213,30 @@ def check_follows(before: SealedRun, after: SealedRun) -> None:
         raise ReceiptError(f"the seal at index {after.index} follows the closing seal of its chain")
     if after.index - new.count <= before.index:
         raise ReceiptError(f"the seals at indexes {before.index} and {after.index} close the same entries")
+
+
+class ChainTally:
+    """Adds up the receipts of one chain, run after run, which must follow each other."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._last: SealedRun | None = None
+        self.totals: ChainTotals | None = None
+        """None before the first receipt."""
+
+    def add(self, run: VerifiedChain) -> ChainTotals:
+        """Take in the next run. Raises `VerificationError` if it does not go on where the one before ended."""
+        totals = self.totals or ChainTotals(run.chain_id, run.signer.public_key)
+        if self._last is not None:
+            if run.chain_id != totals.chain_id:
+                raise VerificationError(f"a receipt of chain {run.chain_id.hex()} among those of another")
+            _check_follows(self._last, run.seals[0])
+        for each in run.seals:
+            totals.add(each.index, each.seal.body, self._window)
+        self._last = run.seals[-1]
+        totals.predecessor = run.predecessor
+        totals.conflict_index = run.conflict_index
+        totals.successor_chain_id = run.successor_chain_id
+        totals.last_on_record_unix_ns = run.block_time_unix_ns
+        self.totals = totals
+        return totals

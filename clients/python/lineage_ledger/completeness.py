@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from lineage_ledger.chain_receipts import SealedRun, VerifiedChain, check_follows
-from lineage_ledger.errors import VerificationError
 from lineage_ledger.formats.seal import next_number
 from lineage_ledger.v1 import entry_pb2
 
@@ -123,8 +121,8 @@ class ChainTotals:
     last_on_record_unix_ns: int = 0
     """The ledger's clock: its last seal here was on record by then; 0: not known."""
 
-    def add(self, index: int, body: entry_pb2.SealBody, window: Window, deployments: Collection[bytes] = ()) -> None:
-        """Take in the chain's next seal. With `deployments` (leaf hashes) only their predictions are counted."""
+    def add(self, index: int, body: entry_pb2.SealBody, window: Window) -> None:
+        """Take in the chain's next seal."""
         if self.last_sequence < 0:
             self.first_sequence, self.first_number = body.batch_sequence, body.first_number
         if body.HasField("predecessor"):
@@ -137,7 +135,7 @@ class ChainTotals:
         bound = 0
         for binding in body.bindings:
             bound += binding.count
-            if binding.count and (not deployments or binding.deployment_hash in deployments):
+            if binding.count:
                 self.predictions.add(binding.count, share)
                 self.by_deployment.setdefault(binding.deployment_hash, Count()).add(binding.count, share)
         self.statements += body.count - bound
@@ -145,6 +143,13 @@ class ChainTotals:
             self.lost.add(lost.count, share)
             if share is not Share.NONE and len(self.lost_ranges) < MAX_LOST_RANGES:
                 self.lost_ranges.append((lost.first, lost.count))
+
+    def narrow(self, deployments: Collection[bytes]) -> None:
+        """Count no predictions but those of these deployments (leaf hashes)."""
+        self.by_deployment = {key: count for key, count in self.by_deployment.items() if key in deployments}
+        self.predictions = Count()
+        for count in self.by_deployment.values():
+            self.predictions.include(count)
 
     def state(self, abandoned_before_unix_ns: int = 0) -> ChainState:
         """What became of it; an open chain whose last seal is from before that time (ledger's clock) is abandoned."""
@@ -179,32 +184,4 @@ class Totals:
             totals.lost.include(chain.lost)
             for deployment_hash, count in chain.by_deployment.items():
                 totals.by_deployment.setdefault(deployment_hash, Count()).include(count)
-        return totals
-
-
-class ChainTally:
-    """Adds up the receipts of one chain, run after run, which must follow each other."""
-
-    def __init__(self, window: Window, deployments: Collection[bytes] = ()) -> None:
-        self._window = window
-        self._deployments = deployments
-        self._last: SealedRun | None = None
-        self.totals: ChainTotals | None = None
-        """None before the first receipt."""
-
-    def add(self, run: VerifiedChain) -> ChainTotals:
-        """Take in the next run. Raises `VerificationError` if it does not go on where the one before ended."""
-        totals = self.totals or ChainTotals(run.chain_id, run.signer.public_key)
-        if self._last is not None:
-            if run.chain_id != totals.chain_id:
-                raise VerificationError(f"a receipt of chain {run.chain_id.hex()} among those of another")
-            check_follows(self._last, run.seals[0])
-        for each in run.seals:
-            totals.add(each.index, each.seal.body, self._window, self._deployments)
-        self._last = run.seals[-1]
-        totals.predecessor = run.predecessor
-        totals.conflict_index = run.conflict_index
-        totals.successor_chain_id = run.successor_chain_id
-        totals.last_on_record_unix_ns = run.block_time_unix_ns
-        self.totals = totals
         return totals

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from lineage_ledger.audit import AuditState, BatchFacts, Finding, LedgerFacts, Report
+from lineage_ledger.audit import AuditState, BatchFacts, Finding, LedgerFacts, Observer, Report
 from lineage_ledger.formats.tiles import tile_width
 from lineage_ledger_server.audit.source import DataDirSource
 from lineage_ledger_server.errors import CorruptValueError
@@ -81,7 +81,7 @@ class _OrderedTable:
         self._next = next(self._rows, None)
 
 
-class RowCheck:
+class RowCheck(Observer):
     """The `Observer` that holds the tables of `tables` against the entries that `source` gives."""
 
     def __init__(self, tables: RawTables, source: DataDirSource) -> None:
@@ -111,7 +111,7 @@ class RowCheck:
         if stored != value:
             self._doubts.note("directory", key, stored, value)
 
-    def on_block(self, number: int, index: int) -> None:
+    def on_block(self, number: int, index: int, time_unix_ns: int) -> None:  # noqa: ARG002  (as observers are called)
         """See `Observer.on_block`."""
         self._blocks.expect(*rows.with_checksum(rows.number_key(number), rows.number_key(index)))
 

@@ -3,8 +3,9 @@
 from lineage_ledger.audit.audit import audit
 from lineage_ledger.audit.incremental import IncrementalAudit
 from lineage_ledger.audit.report import Counts, Finding, Report
-from lineage_ledger.audit.source import BatchFacts, BundleSource, LedgerFacts, LogSource, Observer, Reopen
+from lineage_ledger.audit.source import BatchFacts, BundleSource, LedgerFacts, LogSource, Observer, Observers, Reopen
 from lineage_ledger.audit.state import AuditState, Since, read_since
+from lineage_ledger.audit.totals import TotalsObserver
 
 __all__ = [
     "AuditState",
@@ -16,9 +17,11 @@ __all__ = [
     "LedgerFacts",
     "LogSource",
     "Observer",
+    "Observers",
     "Reopen",
     "Report",
     "Since",
+    "TotalsObserver",
     "audit",
     "read_since",
 ]

@@ -85,6 +85,8 @@ class _Audit:
         report.size = min(size, self._signed_size)
         report.unsigned = size - report.size
         report.covered.tiles = source.has_tiles
+        if self._observer is not None:
+            self._observer.start(report.size)
         self._prepare(heads, signed.root if signed else b"")
         if size >= self._read_from:
             self._pass(size, progress, processes)

@@ -8,7 +8,7 @@ judged here: a run in which anything is not as it should be is taken again, entr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
 from lineage_ledger import kernel
 from lineage_ledger.audit.batch import OpenBatch
@@ -24,6 +24,8 @@ from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.statement import check_attestation_signature
 from lineage_ledger.kernel import ScannedBatch
 from lineage_ledger.v1 import entry_pb2
+
+_DEPLOYMENT_TAG: Final = 0x2A
 
 
 class SealStep(NamedTuple):
@@ -45,7 +47,14 @@ class EntryStep(NamedTuple):
     leaf_hash: bytes
 
 
-Step: TypeAlias = SealStep | EntryStep | ScannedBatch
+class DeploymentStep(NamedTuple):
+    """A deployment in a batch that was held against its seal."""
+
+    entry: bytes
+    leaf_hash: bytes
+
+
+Step: TypeAlias = SealStep | DeploymentStep | EntryStep | ScannedBatch
 
 
 @dataclass(slots=True)
@@ -57,7 +66,7 @@ class Digest:
     steps: list[tuple[int, Step]] = field(default_factory=list)
     """What the one process takes, with indexes."""
     predictions: int = 0
-    """How many no step is about."""
+    """How many were in batches that were held against their seals."""
     statements: int = 0
     bytes_read: int = 0
     """Of packed entries."""
@@ -96,6 +105,8 @@ def lead(taken: Digest, first_number: int, tree: TreeCheck, rules: Rules) -> Non
             at += 1
             if isinstance(step, SealStep):
                 rules.checked_seal(index, step.parsed())
+            elif isinstance(step, DeploymentStep):
+                rules.checked_deployment(step.leaf_hash, entry_pb2.Entry.FromString(step.entry).deployment)
             elif isinstance(step, EntryStep):
                 rules.entry(index, step.entry, step.leaf_hash)
             else:
@@ -154,6 +165,7 @@ class _Run:
         predictions = sum(each.count for _, each in self._open if isinstance(each, ScannedBatch))
         self.digest.predictions += predictions
         self.digest.statements += parsed.body.count - predictions
+        self.digest.steps += [(place, DeploymentStep(*each)) for place, each in self._open if _is_deployment(each)]
         self.digest.steps.append((index, step))
         self._open = []
 
@@ -161,6 +173,10 @@ class _Run:
         """All entries went by."""
         self.digest.steps += self._open
         return self.digest
+
+
+def _is_deployment(step: Step) -> TypeGuard[EntryStep]:
+    return isinstance(step, EntryStep) and step.entry[0] == _DEPLOYMENT_TAG
 
 
 def _refuse(finding: Finding) -> None:

@@ -129,6 +129,8 @@ class Rules:
     def _statement(self, index: int, parsed: entry_pb2.Entry, leaf_hash: bytes) -> None:
         self.counts.statements += 1
         self._batch.add(index, leaf_hash)
+        if self._observer is not None and parsed.HasField("deployment"):
+            self._observer.on_deployment(leaf_hash, parsed.deployment)
         if parsed.WhichOneof("kind") == "attestation" and index >= self._signatures_from:
             try:
                 check_attestation_signature(parsed.attestation, self._origin)
@@ -163,13 +165,19 @@ class Rules:
         self._batch.begin(index + 1)
         self._in_chain(index, parsed)
 
+    def checked_deployment(self, leaf_hash: bytes, deployment: entry_pb2.Deployment) -> None:
+        """A deployment in a batch that went by elsewhere."""
+        if self._observer is not None:
+            self._observer.on_deployment(leaf_hash, deployment)
+
     def _in_chain(self, index: int, parsed: seal.ParsedSeal) -> None:
         """What its key may, and its place in its chain."""
         body = parsed.body
         self._check_key(index, parsed)
         chain = self.chains.advance(index, parsed)
         if self._observer is not None:
-            self._observer.on_batch(BatchFacts(chain, body.batch_sequence, body.first_number, body.count, index))
+            facts = BatchFacts(chain, body.batch_sequence, body.first_number, body.count, index, body)
+            self._observer.on_batch(facts)
 
     def _check_key(self, index: int, parsed: seal.ParsedSeal) -> None:
         """The key's validity at the batch's first index, which is that of now: no admin's entry lies in a batch."""
@@ -221,4 +229,4 @@ class Rules:
         if index + 1 in self._block_ends:
             self.ended_by_block.add(index + 1)
         if self._observer is not None:
-            self._observer.on_block(block.number, index)
+            self._observer.on_block(block.number, index, block.time_unix_ns)

@@ -123,7 +123,7 @@ def audit(
             if chosen == "data":
                 report = _audit_data(context.params["data"], head, not no_index, verifier, how)
             else:
-                report = _audit_source(partial(_open, chosen, folder, url, access), verifier, how)
+                report = _audit_source(partial(open_source, chosen, folder, url, access), verifier, how)
         except (LineageError, OSError) as error:
             from lineage_ledger.audit import Report
 
@@ -152,7 +152,8 @@ def _audit_source(open_source: Callable[[], TiledSource | RpcSource], verifier: 
         return audit(source, verifier, how.known_checkpoint, show, since=how.since, processes=how.processes)
 
 
-def _open(chosen: str, folder: Path | None, url: str | None, access: Access) -> TiledSource | RpcSource:
+def open_source(chosen: str, folder: Path | None, url: str | None, access: Access) -> TiledSource | RpcSource:
+    """What `chosen` ("folder", "url" or "server") is to be read from. Raises `LineageError`."""
     if chosen == "folder" and folder is not None:
         from lineage_ledger.sources.folder import open_folder
 

@@ -19,6 +19,11 @@ def views(report: Report) -> Iterator[View]:
         yield ((f"… and {report.finding_count - len(report.findings):,} more findings", ""),)
     if report.counts.entries or not report.failures:
         yield _counted(report)
+    yield from verdict(report)
+
+
+def verdict(report: Report) -> Iterator[View]:
+    """What could not be checked, and whether it is a pass."""
     for line in (*report.covered.remarks(), *report.not_checked):
         yield (("not checked: ", "yellow"), (line, ""))
     for line in report.failures:

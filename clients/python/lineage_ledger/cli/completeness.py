@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 import click
 
-from lineage_ledger.chain_receipts import VerifiedChain
-from lineage_ledger.cli import completeness_view
+from lineage_ledger.chain_receipts import ChainTally, VerifiedChain
+from lineage_ledger.cli import audit_view, completeness_view
+from lineage_ledger.cli.audit import open_source
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Output, Unchecked
 from lineage_ledger.cli.receipt import write_new_file
 from lineage_ledger.cli.text import plural
-from lineage_ledger.cli.types import CHAIN_ID, FOLDER, HASH, TIME
-from lineage_ledger.completeness import ChainTally, Window
-from lineage_ledger.errors import LineageError
-
-if TYPE_CHECKING:
-    from lineage_ledger.client import Client
+from lineage_ledger.cli.types import CHAIN_ID, DIGEST, FOLDER, HASH, TIME
+from lineage_ledger.completeness import Window
+from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.v1 import entry_pb2
+from lineage_ledger.web import WebError
 
 SUFFIX: Final = ".chain-receipt"
 _DAY_S: Final = 86_400
@@ -28,13 +29,18 @@ _DAY_S: Final = 86_400
 @click.command(
     epilog=examples(
         "lineage completeness --data ledger --chain 8f5e2c0d9a1b4c7e8f5e2c0d9a1b4c7e",
-        "lineage completeness --data ledger --producer 1f0c…9e --from 2026-03-01 --until 2026-04-01",
-        "lineage completeness --data ledger --producer 1f0c…9e -o receipts --json",
+        "lineage completeness --data ledger --producer 1f0c…9e --from 2026-03-01 --until 2026-04-01 -o receipts",
+        "lineage completeness --url https://ledger.example.com/log --verifier-key ledger.vkey --deployment 5df6…88",
+        "lineage completeness --data ledger --model sha256:9b1c…04 --json",
     )
+    + "\n\nExit status: 0 if it is proven, 1 if something contradicts it, 2 if it could not be checked."
 )
-@click.option("--chain", "chain_ids", multiple=True, type=CHAIN_ID, metavar="CHAIN_ID", help="32 hex digits.")
+@click.option(
+    "--chain", "chain_ids", multiple=True, type=CHAIN_ID, metavar="CHAIN_ID", help="A chain, 32 hex digits; repeatable."
+)
 @click.option("--producer", type=HASH, metavar="PUBLIC_KEY", help="All chains of this key, 64 hex digits.")
-@click.option("--deployment", type=HASH, metavar="LEAF_HASH", help="Only predictions of this deployment are counted.")
+@click.option("--deployment", type=HASH, metavar="LEAF_HASH", help="Count predictions of this deployment only.")
+@click.option("--model", type=DIGEST, metavar="DIGEST", help="Count predictions of this model's deployments only.")
 @click.option("--from", "since", type=TIME, default=0, help="Predictions that started from this time on (RFC 3339).")
 @click.option("--until", type=TIME, default=0, help="Predictions that started before this time (RFC 3339).")
 @click.option(
@@ -45,63 +51,135 @@ _DAY_S: Final = 86_400
     metavar="SECONDS",
     help="An open chain without a seal for so long, by the ledger's clock, is taken to be abandoned.",
 )
-@click.option("-o", "--output", "folder", type=FOLDER, help="Folder to keep the chain receipts in; made if need be.")
+@click.option("--audit", "with_audit", is_flag=True, help="Audit the whole ledger for the answer, whatever is asked.")
+@click.option("--folder", type=FOLDER, help="Audit the folder that `lineage export` wrote.")
+@click.option("--url", metavar="URL", help="Audit what is served there: such a folder, or `lineage serve --http`.")
+@click.option("-o", "--output", type=FOLDER, help="Folder to keep the chain receipts in; made if need be.")
 @access_options
 @output_option
+@click.pass_context
 def completeness(
+    context: click.Context,
     chain_ids: tuple[bytes, ...],
     producer: bytes | None,
     deployment: bytes | None,
+    model: entry_pb2.Digest | None,
     since: int,
     until: int,
     abandoned_after_s: int,
+    with_audit: bool,
     folder: Path | None,
+    url: str | None,
+    output: Path | None,
     access: Access,
     out: Output,
 ) -> None:
     """Count predictions, and show that no number is missing.
 
-    Each chain is proven by receipts: all its seals, one after the other. `lineage verify` checks the ones that are kept
-    with -o, offline. The server says which chains a producer has, and which have predictions of a deployment; that it
-    named all of them is shown by an audit: `lineage audit --totals`.
+    For chains, and for a producer, the answer is proven by chain receipts: all seals, one after the other. `lineage
+    verify` checks the ones that are kept with -o, offline. That there is no other chain only an audit shows; so
+    totals for a deployment or a model alone, and those of a folder or URL, come with an audit of the whole ledger.
     """
-    if not (chain_ids or producer or deployment):
-        raise click.UsageError("give --chain, --producer or --deployment")
-    window = Window(since, until)
+    if not (chain_ids or producer or deployment or model):
+        raise click.UsageError("give --chain, --producer, --deployment or --model")
     if until and until <= since:
         raise click.UsageError("--until is not after --from")
+    if folder and url:
+        raise click.UsageError("give one of --folder and --url")
+    wanted = _Wanted(chain_ids, producer or b"", deployment or b"", model, Window(since, until), abandoned_after_s)
+    is_audit = with_audit or folder or url or model or not (chain_ids or producer)
+    if is_audit and output is not None:
+        raise click.UsageError("-o keeps chain receipts, which an audit does without")
+    try:
+        if is_audit:
+            context.exit(_from_audit(wanted, folder, url, access, out))
+        _from_receipts(wanted, output, access, out)
+    except (RpcError, WebError, OSError) as error:
+        # Who cannot be asked contradicts nothing.
+        raise Unchecked(LineageError(str(error)), as_json=out.as_json) from error
+
+
+class _Wanted(NamedTuple):
+    """What is asked for."""
+
+    chain_ids: tuple[bytes, ...]
+    public_key: bytes
+    deployment_hash: bytes
+    model: entry_pb2.Digest | None
+    window: Window
+    abandoned_after_s: int
+
+    def abandoned_before_unix_ns(self, newest_block_unix_ns: int) -> int:
+        """When the last seal of an abandoned chain was on record, at the latest."""
+        return max(0, newest_block_unix_ns - self.abandoned_after_s * 1_000_000_000)
+
+
+def _from_audit(wanted: _Wanted, folder: Path | None, url: str | None, access: Access, out: Output) -> int:
+    """Over a whole ledger; the audit's exit status."""
+    from lineage_ledger.audit import TotalsObserver, audit
+
+    observer = TotalsObserver(
+        wanted.window,
+        chain_ids=wanted.chain_ids,
+        public_key=wanted.public_key,
+        deployment_hash=wanted.deployment_hash,
+        model=wanted.model,
+    )
+    chosen = "folder" if folder else "url" if url else "server"
+    with out.counting() as progress, contextlib.closing(open_source(chosen, folder, url, access)) as source:
+        show = partial(progress, "log") if progress is not None else None
+        report = audit(source, access.verifier, None, show, observer)
+    report.source = f"{chosen} {folder or url or access.endpoint.target}"
+    chains = observer.chains
+    abandoned_before = wanted.abandoned_before_unix_ns(observer.newest_block_time_unix_ns)
+    evidence = {
+        "origin": report.origin,
+        "checkpoint": {"tree_size": report.size},
+        "supported_by": "audit",
+        "audit": report.document(),
+    }
+    support = f"an audit of all {report.size:,} entries of {report.source}"
+    shown = completeness_view.views(chains, wanted.window, abandoned_before, support) if not report.exit_status else ()
+    out.show(
+        completeness_view.document(chains, wanted.window, abandoned_before, evidence),
+        *shown,
+        *audit_view.verdict(report),
+    )
+    return report.exit_status
+
+
+def _from_receipts(wanted: _Wanted, output: Path | None, access: Access, out: Output) -> None:
+    """From a server, chain by chain."""
     with access.client() as client:
-        wanted = list(dict.fromkeys(chain_ids or _listed(client, producer, deployment)))
-        tallies = [ChainTally(window, (deployment,) if deployment else ()) for _ in wanted]
-        for chain_id, tally in zip(wanted, tallies, strict=True):
+        named = (chain.chain_id for chain in client.chains(public_key=wanted.public_key)) if wanted.public_key else ()
+        chain_ids = list(dict.fromkeys(wanted.chain_ids or named))
+        tallies = [ChainTally(wanted.window) for _ in chain_ids]
+        for chain_id, tally in zip(chain_ids, tallies, strict=True):
             for data, run in client.chain_receipts(chain_id):
                 tally.add(run)
-                if folder is not None:
-                    _keep(folder, run, data)
+                if output is not None:
+                    _keep(output, run, data)
         checkpoint = client.checkpoint()
         newest_block = client.get_entry(checkpoint.size - 1).entry.block
-    abandoned_before = newest_block.time_unix_ns - abandoned_after_s * 1_000_000_000
     chains = [tally.totals for tally in tallies if tally.totals is not None]
+    if wanted.public_key:
+        chains = [chain for chain in chains if chain.public_key == wanted.public_key]
     if not chains:
-        raise Unchecked(LineageError("there is no such chain on record"), as_json=out.as_json)
-    if deployment and not chain_ids:
-        chains = [chain for chain in chains if chain.by_deployment]
+        raise Unchecked(LineageError("the server names no such chain"), as_json=out.as_json)
+    if wanted.deployment_hash:
+        for chain in chains:
+            chain.narrow((wanted.deployment_hash,))
     evidence = {
         "origin": checkpoint.origin,
         "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
         "supported_by": "receipts",
     }
-    support = f"{plural(len(chains), 'chain')} proven by receipts; that there is no other, by an audit alone"
+    support = f"{plural(len(chains), 'chain')} proven by receipts; that there is no other, by an audit alone (--audit)"
+    abandoned_before = wanted.abandoned_before_unix_ns(newest_block.time_unix_ns)
     out.show(
-        completeness_view.document(chains, window, abandoned_before, evidence),
-        *completeness_view.views(chains, window, abandoned_before, support),
+        completeness_view.document(chains, wanted.window, abandoned_before, evidence),
+        *completeness_view.views(chains, wanted.window, abandoned_before, support),
     )
-
-
-def _listed(client: Client, producer: bytes | None, deployment: bytes | None) -> Iterator[bytes]:
-    """Ids of the chains that the server names."""
-    for chain in client.chains(public_key=producer or b"", deployment_hash=deployment or b""):
-        yield chain.chain_id
 
 
 def _keep(folder: Path, run: VerifiedChain, data: bytes) -> None:
