@@ -32,9 +32,11 @@ class FolderReader:
             os.close(descriptor)
             raise UnusableFileError(f"{self._root / path} is not a regular file")
         with os.fdopen(descriptor, "rb") as file:
-            content = file.read(max_bytes + 1) if status.st_size <= max_bytes else None
-        if content is None or len(content) > max_bytes:
-            raise UnusableFileError(f"{self._root / path} is longer than it can be, which is {max_bytes:,} bytes")
+            if status.st_size > max_bytes:
+                raise UnusableFileError(f"{self._root / path} is longer than it can be, which is {max_bytes:,} bytes")
+            content = file.read(status.st_size + 1)  # As much memory is taken as is asked for.
+        if len(content) != status.st_size:
+            raise UnusableFileError(f"{self._root / path} is not of the length that it said it has")
         return content
 
     def _open(self, path: str) -> int:
