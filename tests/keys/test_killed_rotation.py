@@ -14,7 +14,7 @@ import pytest
 
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats import keys
-from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.ledger import open_ledger
 from tests.keys.rotating import run
@@ -76,7 +76,7 @@ def _rotate(data: Path, kill_at: int) -> int:
 
 
 def _vkey(path: Path) -> str:
-    return str(Verifier(*(lambda name, key: (name, key.public_key))(*keys.read_signing_key(path))))
+    return str(Signer(*keys.read_signing_key(path)).verifier)
 
 
 def test_killed_at_each_step(tmp_path):

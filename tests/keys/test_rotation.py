@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,16 @@ from lineage_ledger.emitter import Emitter, Policy
 from lineage_ledger.errors import OtherKeyError, RpcError, SignatureError, VerificationError
 from lineage_ledger.formats import admin, keys
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.ledger_keys import UnknownPinError
+from lineage_ledger.formats.ledger_keys import LedgerKeys, UnknownPinError
 from lineage_ledger.formats.note import Signer, Verifier
+from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger_server.data_dir import DataDir
 from tests.keys.rotating import rotate, run
+from tests.second_verifier import notes as second_notes
+from tests.second_verifier.receipt import verify_lineage
+from tests.second_verifier.verifier import audit as second_audit
 from tests.support.rpc import registered
 from tests.support.server import RunningServer
 
@@ -214,19 +219,71 @@ def test_the_new_key_signs_nothing_older_than_itself(server):
 
 
 def test_a_client_that_knows_a_change_is_not_told_otherwise(server, monkeypatch):
-    """A server that goes on with another history of its keys, from a copy of the folder before the second change."""
+    """By a server that shows another history of its keys, with a change left out."""
     with Client(server.address, ledger=server.verifier_key) as client:
         rotate(server.data)
         client.checkpoint()
         operations = client._operations
         known = operations.history.keys
         rotate(server.data)
-        from lineage_ledger.formats import ledger_keys
-
-        shorter = ledger_keys.LedgerKeys(known.changes[:1])
+        assert isinstance(known, LedgerKeys)
+        shorter = LedgerKeys(known.changes[:1])
         monkeypatch.setattr("lineage_ledger.operations.follow_proven", lambda *_: (shorter, None))
         with pytest.raises(VerificationError, match="other changes of the key"):
             client.checkpoint()
+
+
+def test_the_second_verifier_says_the_same(server, key_file):
+    """Independent code, written from the specification: receipts and a whole audit across two changes."""
+    pins = [server.verifier_key]
+    with (
+        Emitter(server.address, ledger=server.verifier_key, key=key_file, policy=Policy(linger_ms=2)) as emitter,
+        Client(server.address, ledger=server.verifier_key) as client,
+    ):
+        ids = _emit(emitter)
+        old, before = client.receipt(ids[0]), client.signed_checkpoint()
+        pins += [rotate(server.data)["verifier_key"] for _ in range(2)]
+        ids += _emit(emitter)
+        new, (checkpoint, note) = [client.receipt(one) for one in ids], client.signed_checkpoint()
+        packed = [part for _, part in client.stream_entries(0, checkpoint.size)]
+        earlier = [part for _, part in client.stream_entries(0, before[0].size)]
+        head, _, _ = new[0].partition(b"\n\n")
+    for pin in pins:
+        key = second_notes.parse_vkey(pin)
+        assert [verify_lineage(receipt, key).prediction_id for receipt in new] == ids
+        assert second_audit(packed, note, pin) == []
+    assert verify_lineage(old, second_notes.parse_vkey(pins[0])).prediction_id == ids[0]
+    assert second_audit(earlier, before[1], pins[0]) == []
+    stranger = str(Verifier(ORIGIN, keys.SigningKey.generate().public_key))
+    for receipt, pin in ((old, pins[2]), (new[0], stranger)):
+        with pytest.raises(ValueError, match="never the ledger's"):
+            verify_lineage(receipt, second_notes.parse_vkey(pin))
+        with pytest.raises(UnknownPinError):
+            verify_receipt(receipt, Verifier.parse(pin))
+    assert second_audit(packed, note, stranger)
+    for stolen in (server.data / "keys").glob("*.retired"):
+        forged = _signed_by(stolen, checkpoint)
+        assert second_audit(packed, forged, pins[2])
+        for pin in pins:
+            with pytest.raises(ValueError, match="no known key"):
+                verify_lineage(head + b"\n\n" + forged, second_notes.parse_vkey(pin))
+
+
+def test_a_change_that_is_taken_out_of_a_receipt(server, key_file):
+    """Whoever pinned the old key is not led to the new one then, and the tree's proof does not hold either."""
+    with (
+        Emitter(server.address, ledger=server.verifier_key, key=key_file, policy=Policy(linger_ms=2)) as emitter,
+        Client(server.address, ledger=server.verifier_key) as client,
+    ):
+        prediction_id = _emit(emitter)[0]
+        said = rotate(server.data)
+        receipt = Receipt.parse(client.receipt(prediction_id))
+    entries = {index: entry for index, entry in receipt.entries.items() if index != said["index"]}
+    assert len(entries) == len(receipt.entries) - 1
+    without = replace(receipt, entries=entries).encode()
+    for pin, kind in ((said["replaced"], OtherKeyError), (said["verifier_key"], UnknownPinError)):
+        with pytest.raises(kind):
+            verify_receipt(without, Verifier.parse(pin))
 
 
 def test_verify_takes_several_keys(server, key_file, tmp_path):

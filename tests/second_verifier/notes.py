@@ -3,7 +3,7 @@
 import binascii
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -54,6 +54,12 @@ class VerifierKey:
 
 def _is_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(character.isspace() for character in name)
+
+
+def vkey_of(name: str, public_key: bytes) -> VerifierKey:
+    """The ledger's verifier key that has this public key."""
+    data = bytes([ED25519]) + public_key
+    return VerifierKey(name, sha256(name.encode() + b"\n" + data).digest()[:4], public_key)
 
 
 def parse_vkey(text: str) -> VerifierKey:
@@ -124,6 +130,12 @@ def open_checkpoint(note: bytes, key: VerifierKey) -> Checkpoint:
     if checkpoint.origin != key.name:
         raise NoteError("a checkpoint of another origin")
     return checkpoint
+
+
+def open_checkpoint_by_size(note: bytes, key_at: Callable[[int], VerifierKey]) -> Checkpoint:
+    """A checkpoint that is signed by the key in force at its size."""
+    said = parse_checkpoint_text(note.decode(errors="replace").rpartition("\n\n")[0] + "\n")
+    return open_checkpoint(note, key_at(said.size))
 
 
 def verify_tlog_proof(receipt: bytes, entry: bytes, key: VerifierKey) -> tuple[int, Checkpoint]:

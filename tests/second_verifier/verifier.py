@@ -14,9 +14,10 @@ from tests.second_verifier.notes import (
     NoteError,
     VerifierKey,
     key_is_sound,
-    open_checkpoint,
+    open_checkpoint_by_size,
     parse_vkey,
     signature_holds,
+    vkey_of,
 )
 from tests.second_verifier.strict import (
     MOST_BATCH_ENTRIES,
@@ -141,7 +142,7 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     tree: Tree = field(default_factory=Tree)
     admins: list[bytes] = field(default_factory=list)
-    ledger_key: bytes = b""
+    ledger_keys: list[tuple[int, bytes]] = field(default_factory=list)
     block: Fields = field(default_factory=dict)
     block_hash: bytes = b""
     last_kind: str = ""
@@ -189,7 +190,7 @@ class Audit:
 
     def _genesis(self, leaf: bytes, fields: Fields) -> None:
         self._need(fields["origin"] == self.origin, "genesis: another origin")
-        self.ledger_key, self.admins = fields["ledger_public_key"], fields["admin_public_keys"]
+        self.ledger_keys, self.admins = [(0, fields["ledger_public_key"])], fields["admin_public_keys"]
         self.block, self.block_hash = {"time_unix_ns": fields["time_unix_ns"]}, leaf
 
     def _block(self, leaf: bytes, fields: Fields) -> None:
@@ -207,11 +208,13 @@ class Audit:
         self._need(fields["admin_public_key"] in self.admins, f"{what}: not a key of an administrator")
         self._signature(what, fields["admin_public_key"], fields["body"], fields["admin_signature"])
         if what == "ledger-key":
-            self._need(body["old_public_key"] == self.ledger_key, "ledger-key: the old key is not in force")
+            had = [key for _, key in self.ledger_keys]
+            self._need(body["old_public_key"] in had[-1:], "ledger-key: the old key is not in force")
+            self._need(body["new_public_key"] not in had, "ledger-key: the new key is not new")
             self._need(key_is_sound(body["new_public_key"]), "ledger-key: the new key is not sound")
             self._signature(what, body["old_public_key"], fields["body"], fields["old_signature"])
             self._signature(what, body["new_public_key"], fields["body"], fields["new_signature"])
-            self.ledger_key = body["new_public_key"]
+            self.ledger_keys.append((index, body["new_public_key"]))
         elif what == "registration":
             self._need(key_is_sound(body["public_key"]), "registration: the key is not sound")
             self._signature("possession", body["public_key"], body["public_key"], fields["possession_signature"])
@@ -296,15 +299,20 @@ class Audit:
         chain.conflict = True
         return None
 
+    def _key_at(self, size: int) -> VerifierKey:
+        if self.key.public_key not in [key for _, key in self.ledger_keys]:
+            return self.key
+        return vkey_of(self.origin, [key for index, key in self.ledger_keys if index < max(size, 1)][-1])
+
     def finish(self, checkpoint: bytes) -> None:
         def need(holds: bool, what: str) -> None:
             if not holds:
                 self.findings.append(Finding(None, what))
 
         need(self.last_kind == "block", "the last entry is no block")
-        need(self.ledger_key == self.key.public_key, "the ledger's key is not the verifier's")
+        need(self.key.public_key in [key for _, key in self.ledger_keys], "the verifier's key was never the ledger's")
         try:
-            signed = open_checkpoint(checkpoint, self.key)
+            signed = open_checkpoint_by_size(checkpoint, self._key_at)
         except NoteError as error:
             return need(False, f"checkpoint: {error}")
         need(signed.size == self.tree.size, f"checkpoint: size {signed.size}, and {self.tree.size} entries")
