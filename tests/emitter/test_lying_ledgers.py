@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -436,3 +437,16 @@ def test_a_checkpoint_file_needs_proofs_and_a_folder(ledger: FakeLedger, tmp_pat
         make(tmp_path / "no" / "c", True)
     with pytest.raises(SettingsError, match="wait_for"):
         Policy(wait_for="soon")
+
+
+def test_a_server_that_never_says_who_it_is_holds_up_nobody(make_emitter: MakeEmitter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        emitter = make_emitter(target=f"127.0.0.1:{silent.getsockname()[1]}")
+        _emit(emitter)
+        held, _ = silent.accept()
+        time.sleep(0.1)
+        started_s = time.monotonic()
+        assert not emitter.flush(0.05)
+        assert not emitter.close(0.05)
+        assert time.monotonic() - started_s < 2
+        held.close()

@@ -13,6 +13,7 @@ from lineage_ledger.errors import HistoryError, OtherOriginError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
+from tests.keys.rotating import rotate
 from tests.support.rpc import registered
 from tests.support.server import RunningServer
 
@@ -88,3 +89,22 @@ def test_another_ledger_is_noticed_before_anything_is_lost(tmp_path: Path) -> No
             emitter.flush(10)
         assert emitter.statistics.lost == 0
         emitter.close(0.1)
+
+
+def test_a_change_of_the_ledgers_key_is_followed_and_is_no_mismatch(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    with RunningServer(tmp_path / "l") as server:
+        key = registered(server).key
+        with _emitter(server, key, file) as emitter:
+            for _ in range(2):
+                _emit(emitter, 1_000)
+                assert emitter.flush(10)
+                rotate(server.data)
+            _emit(emitter, 1_000)
+            assert emitter.flush(10)
+        assert (emitter.statistics.mismatches, emitter.statistics.acknowledged) == (0, 3_000)
+        rotate(server.data)
+        with _emitter(server, key, file) as successor:  # that still has the first key pinned
+            _emit(successor, 1_000)
+            assert successor.flush(10)
+        assert (successor.statistics.mismatches, successor.statistics.acknowledged) == (0, 1_000)

@@ -24,9 +24,11 @@ def append_statements(
 ) -> list[LoggedStatement]:
     """Append `entries`, sealed with the producer's `key`, and wait for the acknowledgement; in order.
 
-    Raises `RpcError` for what the ledger refuses, `VerificationError` for an acknowledgement that does not hold.
+    Raises `RpcError` for what the ledger refuses, `OtherOriginError` before anything is sent to another ledger,
+    `VerificationError` for an acknowledgement that does not hold.
     """
     sealer, checker = ChainSealer(verifier.name, key), AcknowledgementChecker(verifier)
+    checker.check_ledger(connection.call(methods.GET_LEDGER, append_pb2.GetLedgerRequest()))
     _send(connection, checker, sealer.open(None))
     cut = Cut(0, len(entries), packed.pack(entries), len(entries), [])
     first_index = _send(connection, checker, sealer.seal(cut, ()))

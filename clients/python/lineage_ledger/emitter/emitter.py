@@ -244,7 +244,7 @@ class Emitter:
             raise NotAcknowledgedError(
                 f"the ledger did not acknowledge the statement within {timeout_s:g} s; it may yet do so"
                 + (f" (last error: {last})" if last else "")
-            )
+            ) from self._life.mismatch
         if waiter.error is not None:
             raise waiter.error
         return LoggedStatement(waiter.index, merkle.leaf_hash(data))
