@@ -178,6 +178,20 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
                 export(stored.published(), path)
 
 
+def test_a_file_where_a_folder_belongs(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with StoredLog(tmp_path / "a", 250) as stored:
+        export(stored.published(), out)
+        (out / "tile/1").write_text("a file")
+        stored.grow(300)
+        with pytest.raises(ExportError, match=r"tile/1.*export again"):
+            export(stored.published(), out)
+        assert assert_verifies(out, stored) == 250
+        (out / "tile/1").unlink()
+        export(stored.published(), out)
+        assert_holds(out, stored, 300)
+
+
 def test_two_runs_at_a_time(tmp_path: Path) -> None:
     with StoredLog(tmp_path / "a", 2) as stored, folders.ExportFolder(tmp_path / "out").writing():
         _refused(stored, tmp_path / "out", "another process")

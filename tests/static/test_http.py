@@ -317,6 +317,25 @@ def test_who_does_not_read_the_answer_is_ended(tmp_path: Path, monkeypatch: pyte
     assert received < 8_000_000  # of sixteen
 
 
+def test_more_connections_than_allowed_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 4)
+    with StoredLog(tmp_path / "ledger", 2) as stored, _served(stored) as (host, port):
+        idle = [socket.create_connection((host, port), 5) for _ in range(4)]
+        connection = http.client.HTTPConnection(host, port, timeout=5)
+        assert ask(connection, "checkpoint").status == 503
+        connection.close()
+        for other in idle:
+            other.close()
+        deadline_s = time.monotonic() + 5
+        while True:
+            connection = http.client.HTTPConnection(host, port, timeout=5)
+            status = ask(connection, "checkpoint").status
+            connection.close()
+            if status == 200:
+                break
+            assert time.monotonic() < deadline_s
+
+
 @contextmanager
 def _served(stored: StoredLog) -> Iterator[tuple[str, int]]:
     """The log, served by a thread of this process; the address."""

@@ -61,9 +61,14 @@ class ExportFolder:
         except OSError as error:
             raise ExportError(f"cannot make the folder {self.path}: {error.strerror}") from error
         with self._locked():
-            self._refuse_other_contents()
             try:
+                self._refuse_other_contents()
                 yield self
+            except OSError as error:
+                raise ExportError(
+                    f"cannot write to {self.path}: {error}. What its checkpoint speaks of is there as before; put it "
+                    "right and export again"
+                ) from error
             finally:
                 self._writers.shutdown(cancel_futures=True)
 
