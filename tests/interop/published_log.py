@@ -47,8 +47,7 @@ def publish(root: Path, size: int) -> PublishedLog:
     """
     data, folder, older = root / "ledger", root / "export", {}
     ledger = GrownLedger(data)
-    sizes = [] if size == 1 else sorted({SMALLEST, size // 3, size - 3}) if size > 3 * SMALLEST else [SMALLEST]
-    for old_size in sizes:
+    for old_size in () if size == 1 else (SMALLEST, 2 * size // 3):
         ledger.grow_to(old_size)
         older[old_size] = root / f"checkpoint-{old_size}"
         older[old_size].write_bytes(ledger.checkpoint)
@@ -62,7 +61,7 @@ def publish(root: Path, size: int) -> PublishedLog:
     run_lineage("export", "--data", str(data), str(folder))
     # A server that may write would add a block when it has been idle long enough.
     server = RunningServer(data, "--reader", "--http", "127.0.0.1:0")
-    return PublishedLog(size, folder, server, older, _proofs(server, root, sorted({0, size // 2, size - 1})))
+    return PublishedLog(size, folder, server, older, _proofs(server, root, sorted({size // 3, size - 1})))
 
 
 def _proofs(server: RunningServer, root: Path, indexes: list[int]) -> list[Path]:
