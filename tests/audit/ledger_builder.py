@@ -160,9 +160,11 @@ class Builder:
         message = entry_pb2.ProducerRetired(body=body, **self._admin_signature("retirement", body, admin))
         return self.append(entry_pb2.Entry(producer_retired=message))
 
-    def compromise(self, key: keys.SigningKey, *, admin: keys.SigningKey | None = None) -> int:
+    def compromise(
+        self, key: keys.SigningKey, *, admin: keys.SigningKey | None = None, since_unix_ns: int = START_NS
+    ) -> int:
         body = entry_pb2.ProducerCompromise(
-            public_key=key.public_key, suspect_since_unix_ns=START_NS, time_unix_ns=START_NS
+            public_key=key.public_key, suspect_since_unix_ns=since_unix_ns, time_unix_ns=START_NS
         ).SerializeToString()
         message = entry_pb2.ProducerCompromised(body=body, **self._admin_signature("compromise", body, admin))
         return self.append(entry_pb2.Entry(producer_compromised=message))

@@ -10,15 +10,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from lineage_ledger.audit import Reopen, Report, audit, workers
+from lineage_ledger.audit import BatchFacts, Observer, Reopen, Report, audit, workers
 from lineage_ledger.audit.local import Digest, digest
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats import keys, packed
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.v1 import entry_pb2
 from tests.audit import test_audit_rules
 from tests.audit.ledger_builder import Builder, MemorySource, begun, grown, predictions
 from tests.audit.test_audit_rules import CASES
@@ -63,10 +65,31 @@ def outcome(report: Report) -> object:
     return report.findings, report.finding_count, report.counts, report.not_checked, report.failures, report.state
 
 
+class Recording(Observer):
+    """Notes all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def start(self, size: int) -> None:
+        self.told.append(size)
+
+    def on_batch(self, batch: BatchFacts) -> None:
+        self.told.append((replace(batch.chain), *batch[1:]))
+
+    def on_deployment(self, leaf_hash: bytes, deployment: entry_pb2.Deployment) -> None:
+        self.told.append((leaf_hash, deployment))
+
+    def on_block(self, number: int, index: int, time_unix_ns: int) -> None:
+        self.told.append((number, index, time_unix_ns))
+
+
 def check(source: MemorySource, verifier: Verifier, known: bytes | None = None) -> Report:
-    alone = audit(source, verifier, known)
-    shared = audit(source, verifier, known, processes=2)
+    by_one, by_two = Recording(), Recording()
+    alone = audit(source, verifier, known, observer=by_one)
+    shared = audit(source, verifier, known, observer=by_two, processes=2)
     assert outcome(shared) == outcome(alone)
+    assert by_two.told == by_one.told
     assert (alone.processes, shared.processes) == (1, 2)
     assert shared.bytes_read >= alone.bytes_read
     return shared
@@ -76,7 +99,10 @@ def padded(entries: int) -> tuple[Builder, keys.SigningKey]:
     builder, key = begun()
     chain = builder.open_chain(key)
     while len(builder.entries) < entries:
-        builder.batch(chain, [*predictions(builder, 9), builder.artifact(), builder.attestation(key)])
+        model = entry_pb2.Digest(algorithm="DIGEST_ALGORITHM_SHA256", value=builder.random.randbytes(32))
+        deployment = entry_pb2.Deployment(name="served", model=model)
+        statements = [builder.artifact(), entry_pb2.Entry(deployment=deployment).SerializeToString()]
+        builder.batch(chain, [*predictions(builder, 9), *statements, builder.attestation(key)])
         builder.block()
     return builder, key
 
