@@ -86,9 +86,19 @@ class Client:
         """The newest checkpoint, consistent with every other that this client has seen."""
         return self._run(self._operations.checkpoint())
 
-    def signed_checkpoint(self) -> tuple[Checkpoint, bytes]:
-        """The same, with the signed note that says it, to be kept elsewhere."""
-        return self._run(self._operations.signed_checkpoint())
+    def signed_checkpoint(self, *, witnessed: bool = False) -> tuple[Checkpoint, bytes]:
+        """The same, with the signed note that says it, to be kept elsewhere.
+
+        `witnessed`: the newest with the cosignatures of the ledger's witness policy, which may be an older one.
+        """
+        return self._run(self._operations.signed_checkpoint(witnessed=witnessed))
+
+    def compare(self, signed: bytes) -> tuple[Checkpoint, Checkpoint]:
+        """Hold a checkpoint that somebody else saw, a signed note, against the newest here; returns both, its first.
+
+        Raises `ForkError` if the server shows others a different history, or cannot prove that it does not.
+        """
+        return self._run(self._operations.compare(signed))
 
     def consistency_proof(self, older: Checkpoint, newer: Checkpoint | None = None) -> tuple[bytes, ...]:
         """That the tree of `newer` (the newest if None) goes on from that of `older`; hashes of RFC 6962, 2.1.2."""
@@ -151,9 +161,13 @@ class Client:
                 return
             criteria.page_token = page.next_page_token
 
-    def receipt(self, subject: PredictionId | str | int) -> bytes:
-        """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified."""
-        return self._run(self._operations.receipt(subject if isinstance(subject, int) else parsed(subject)))
+    def receipt(self, subject: PredictionId | str | int, *, witnessed: bool = False) -> bytes:
+        """A lineage receipt of a prediction, or a tlog-proof of the entry at an index, verified.
+
+        `witnessed`: under the newest checkpoint with the cosignatures of the ledger's witness policy.
+        """
+        found = subject if isinstance(subject, int) else parsed(subject)
+        return self._run(self._operations.receipt(found, witnessed=witnessed))
 
     def chain_receipts(self, chain_id: bytes) -> Iterator[tuple[bytes, VerifiedChain]]:
         """Chain receipts, verified, of a chain (16 bytes) from its first seal to its last, and what each shows.

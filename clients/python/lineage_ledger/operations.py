@@ -137,14 +137,30 @@ class Operations:
     def checkpoint(self) -> Steps[Checkpoint]:
         return (yield from self.signed_checkpoint())[0]
 
-    def signed_checkpoint(self) -> Steps[tuple[Checkpoint, bytes]]:
+    def signed_checkpoint(self, *, witnessed: bool = False) -> Steps[tuple[Checkpoint, bytes]]:
         known = yield from self._newest()
-        response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest())
-        return (yield from self._agreed(response.checkpoint, known)), response.checkpoint
+        response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest(witnessed=witnessed))
+        return (yield from self._agreed(response.checkpoint, known, may_be_older=witnessed)), response.checkpoint
 
-    def _agreed(self, signed: bytes, known: SignedCheckpoint | None) -> Steps[Checkpoint]:
-        """A checkpoint signed by the pinned key, and of one history with `known`, the newest when it was asked for."""
+    def compare(self, signed: bytes) -> Steps[tuple[Checkpoint, Checkpoint]]:
+        """The checkpoint that somebody else saw, and the newest one here, once both are proven to be of one history."""
+        other = yield from self._opened(signed)
+        _, note = yield from self.signed_checkpoint()
+        newest = self.history.open(note)
+        older, newer = sorted((newest, other), key=lambda each: each.size)
+        self.history.check(older, newer, (yield from self._link(older, newer)))
+        return other.checkpoint, newest.checkpoint
+
+    def _agreed(
+        self, signed: bytes, known: SignedCheckpoint | None, *, may_be_older: bool = False
+    ) -> Steps[Checkpoint]:
+        """A checkpoint signed by the pinned key, and of one history with `known`, the newest when it was asked for.
+
+        One that had to wait for witnesses may be older than that.
+        """
         opened = yield from self._opened(signed)
+        if may_be_older and known is not None and opened.size < known.size:
+            known = None
         self.history.accept(signed, known, (yield from self._link(known, opened)))
         while (pair := self.history.unlinked) is not None:
             self.history.link(pair, (yield from self._link(*pair)))
@@ -328,23 +344,25 @@ class Operations:
 
     # -- lineage ---------------------------------------------------------------------------------------------
 
-    def receipt(self, subject: PredictionId | int) -> Steps[bytes]:
+    def receipt(self, subject: PredictionId | int, *, witnessed: bool = False) -> Steps[bytes]:
         known = yield from self._newest()
         if isinstance(subject, int):
-            response = yield from ask(methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(index=subject))
+            response = yield from ask(
+                methods.GET_RECEIPT, proofs_pb2.GetReceiptRequest(index=subject, witnessed=witnessed)
+            )
             logged = yield from self.entry(subject)
             proof = TlogProof.parse(response.receipt)
             yield from self._opened(proof.checkpoint)
             proof.verify(logged.data, self.history.keys)
             is_right, signed = proof.index == subject, proof.checkpoint
         else:
-            request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject))
+            request = proofs_pb2.GetReceiptRequest(prediction_id=str(subject), witnessed=witnessed)
             response = yield from ask(methods.GET_RECEIPT, request)
             is_right = verify_receipt(response.receipt, self.verifier).prediction_id == subject
             signed = Receipt.parse(response.receipt).checkpoint
         if not is_right:
             raise VerificationError(f"the server gave a receipt for something else than {subject}")
-        yield from self._agreed(signed, known)
+        yield from self._agreed(signed, known, may_be_older=witnessed)
         return response.receipt
 
     def chain_receipt(self, chain_id: bytes, first_sequence: int) -> Steps[tuple[bytes, VerifiedChain]]:

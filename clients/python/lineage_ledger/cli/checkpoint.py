@@ -6,6 +6,7 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,13 +24,22 @@ from lineage_ledger.formats.note import MAX_NOTE_BYTES, Verifier
         "lineage checkpoint --data ledger",
         "lineage checkpoint --server ledger.example.com:7461 --ca-file ca.pem --verifier-key ledger.vkey "
         "-o kept.checkpoint",
+        "lineage checkpoint --data ledger --compare theirs.txt --compare https://mirror.example.com/log/checkpoint",
         "lineage audit --data ledger --key ledger.vkey --checkpoint kept.checkpoint",
     )
 )
 @click.option("-o", "--output", "path", type=FILE, help="File to keep it in. [default: print it]")
+@click.option(
+    "--compare",
+    "others",
+    multiple=True,
+    metavar="FILE|URL",
+    help="A checkpoint that somebody else saw, to be proven to be of one history with the newest; may be given again.",
+)
+@click.option("--witnessed", is_flag=True, help="The newest that the ledger's witnesses have cosigned.")
 @access_options
 @output_option
-def checkpoint(path: Path | None, access: Access, out: Output) -> None:
+def checkpoint(path: Path | None, others: tuple[str, ...], witnessed: bool, access: Access, out: Output) -> None:
     """Print or keep the newest checkpoint.
 
     It is a signed note (C2SP tlog-checkpoint), checked with the pinned key. Keep it on another machine, and give it to
@@ -37,10 +47,14 @@ def checkpoint(path: Path | None, access: Access, out: Output) -> None:
 
     Where FILE holds an earlier checkpoint of the same ledger, the server first proves that the new one goes on from
     it. A file with anything else, or with a newer checkpoint, is never overwritten.
+
+    A ledger that shows different histories to different people is caught when they compare what they saw (--compare).
     """
+    notes = [_seen(other) for other in others]
     kept = None if path is None else _kept(path, access.verifier)
     with access.client() as client:
-        newest, note = client.signed_checkpoint()
+        newest, note = client.signed_checkpoint(witnessed=witnessed)
+        compared = [client.compare(each)[0] for each in notes]
         if path is not None and kept is not None:
             if kept.size > newest.size:
                 raise VerificationError(
@@ -55,12 +69,17 @@ def checkpoint(path: Path | None, access: Access, out: Output) -> None:
                     f"the server's checkpoint over {newest.size:,} entries does not go on from the one over "
                     f"{kept.size:,} in {path}: the ledger's history was changed. The file was left as it is ({error})"
                 ) from error
-    document = {
+    document: dict[str, Any] = {
         "origin": newest.origin,
         "tree_size": newest.size,
         "root": newest.root.hex(),
         "checkpoint": note.decode(),
     }
+    if others:
+        pairs = list(zip(others, compared, strict=True))
+        document["compared"] = [{"with": other, "tree_size": seen.size} for other, seen in pairs]
+        for other, seen in pairs:
+            out.remark(f"{other}: over {seen.size:,} entries, of one history with this one, proven")
     if path is None:
         out.show(document)
         for line in note.decode().splitlines():
@@ -79,6 +98,19 @@ def checkpoint(path: Path | None, access: Access, out: Output) -> None:
             ]
         ),
     )
+
+
+def _seen(place: str) -> bytes:
+    """What a file or a web server holds, at most as much as a note may have. Raises `FileError`, `WebError`."""
+    if place.startswith(("https://", "http://")):
+        from lineage_ledger.web import HttpClient
+
+        return HttpClient().get(place, MAX_NOTE_BYTES).body
+    try:
+        with Path(place).open("rb") as file:
+            return file.read(MAX_NOTE_BYTES + 1)
+    except OSError as error:
+        raise FileError(f"cannot read {place}: {error.strerror}") from error
 
 
 def _kept(path: Path, verifier: Verifier) -> Checkpoint | None:

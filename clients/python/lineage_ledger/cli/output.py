@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from lineage_ledger.cli.text import safe
-from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.errors import HistoryError, LineageError, RpcError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -189,6 +189,8 @@ def print_error(what: str | dict[str, Any], file: Any = None) -> None:
 def error_document(error: LineageError) -> dict[str, Any]:
     """An error for programs; its keys are stable."""
     document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, HistoryError):
+        document |= {"evidence": [note.decode(errors="replace") for note in error.evidence]}
     if isinstance(error, RpcError):
         document |= {"status": error.status, "reason": error.reason, "metadata": error.metadata}
     return {"error": document}
