@@ -11,7 +11,7 @@ from lineage_ledger.emitter.sealer import SealedBatch
 from lineage_ledger.errors import HistoryError, LineageError, OtherOriginError, ProofError, VerificationError
 from lineage_ledger.formats import merkle
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.ledger_keys import follow_history
+from lineage_ledger.formats.ledger_keys import LedgerKeys, follow_history
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.history import History, SignedCheckpoint
 from lineage_ledger.v1 import append_pb2
@@ -44,6 +44,7 @@ class AcknowledgementChecker:
         self._wait_for = wait_for
         self._memory = memory
         self._history: History | None = None
+        self._keys: LedgerKeys | None = None
         self._known: SignedCheckpoint | None = None
         self._evidence: tuple[bytes, ...] = ()
 
@@ -67,22 +68,30 @@ class AcknowledgementChecker:
 
         Raises `OtherOriginError`, and as `history` does.
         """
-        pinned = self._pinned
         try:
-            if ledger.origin != pinned.name:
-                raise VerificationError("the origin is another one")
-            if ledger.verifier_key != str(pinned) or ledger.key_history.changes:
-                keys = follow_history(pinned, ledger.key_history)
-                if ledger.verifier_key != str(keys.newest):
-                    raise VerificationError("the changes of its key do not lead to the key that it names")
-                self.history.keys = keys
+            keys = self._follow(ledger)
         except LineageError as error:
             raise OtherOriginError(
-                f"the server's ledger is {ledger.origin!r} with the key {ledger.verifier_key[:512]!r}, and the one "
-                f"that was pinned is {pinned}: nothing is sent to it. Is the address right, and the verifier key? "
-                f"({error})",
+                f"the server's ledger is {ledger.origin[:512]!r} with the key {ledger.verifier_key[:512]!r}, and the "
+                f"one that was pinned is {self._pinned}: nothing is sent to it. Is the address right, and the verifier "
+                f"key? ({error})",
                 evidence=(),
             ) from error
+        if keys is not None:
+            self.history.keys = self._keys = keys
+
+    def _follow(self, ledger: append_pb2.GetLedgerResponse) -> LedgerKeys | None:
+        """The ledger's keys, if it ever had another one than the pinned one. Raises `LineageError`."""
+        if ledger.origin != self._pinned.name:
+            raise VerificationError("the origin is another one")
+        if ledger.verifier_key == str(self._pinned) and not ledger.key_history.changes and self._keys is None:
+            return None
+        keys = follow_history(self._pinned, ledger.key_history)
+        if ledger.verifier_key != str(keys.newest):
+            raise VerificationError("the changes of its key do not lead to the key that it names")
+        if self._keys is not None and not keys.extends(self._keys):
+            raise VerificationError("the changes of its key are not those that it named before")
+        return keys
 
     def begin(self) -> append_pb2.AcknowledgementOptions:
         """What to ask for in a new conversation, whose first response is then held against the newest checkpoint.
