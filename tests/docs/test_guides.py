@@ -11,10 +11,12 @@ import click
 import pytest
 
 from lineage_ledger import receipts, trace
+from lineage_ledger import web as http_client
 from lineage_ledger.cli import record
 from lineage_ledger.cli import settings as command_settings
 from lineage_ledger.emitter import settings as emitter_settings
 from lineage_ledger.formats import prediction, receipt, seal, strict_rules
+from lineage_ledger.sources import read_ahead, tiled
 from lineage_ledger_server.cli.serve import serve
 from lineage_ledger_server.services import admin, append, entries, find
 from lineage_ledger_server.serving import endpoint as grpc_endpoint
@@ -56,6 +58,9 @@ LIMITS = {
     "headers of an HTTP request": web.MAX_HEADER_BYTES,
     "time to send an HTTP request, and to take any part of the answer": web.REQUEST_S,
     "time that an HTTP connection may be idle": web.KEEP_ALIVE_S,
+    "entries of an exported or remote log that an audit takes on": tiled.MAX_SIZE,
+    "connections of an audit to a web server, for each process": http_client.MAX_CONNECTIONS,
+    "fetched ahead by an audit, for each process, besides a bundle a connection": read_ahead.MAX_HELD_BYTES,
 }
 
 
