@@ -33,6 +33,12 @@ class HeadMismatchError(StoreError):
     """The log is not one that the head record's checkpoint can be followed by; nothing may be signed over it."""
 
 
+class NotWitnessedError(ServerError):
+    """No checkpoint over it has the cosignatures of the witness policy yet. Try again later."""
+
+    reason = "NOT_WITNESSED"
+
+
 class NotFoundError(ServerError):
     """Nothing on record under that name, key or id, up to the published head."""
 

@@ -21,7 +21,7 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note
 from lineage_ledger_server.errors import CorruptValueError, DiskFullError, HeadMismatchError, StoreError
 
-MAX_NOTE_BYTES = 4096
+MAX_NOTE_BYTES = 8_000
 # Slots share no page and no sector.
 _SLOT_BYTES = 8192
 _FILE_BYTES = 2 * _SLOT_BYTES
@@ -40,7 +40,7 @@ class Head(NamedTuple):
     root: bytes
     """32 bytes."""
     note: bytes
-    """The signed checkpoint, verbatim; at most 4,096 bytes."""
+    """The signed checkpoint, verbatim; at most 8,000 bytes."""
 
     @classmethod
     def of_note(cls, note: bytes) -> Head:
@@ -92,7 +92,7 @@ class HeadRecord:
         cannot be written: the last one then stands.
         """
         if head != Head.of_note(head.note) or len(head.note) > MAX_NOTE_BYTES:
-            raise StoreError("a head must be what its note says, and its note at most 4,096 bytes")
+            raise StoreError("a head must be what its note says, and its note at most 8,000 bytes")
         last = self._written
         if last is not None and (head.size < last.size or (head.size == last.size and head.root != last.root)):
             raise HeadMismatchError(

@@ -13,15 +13,26 @@ from lineage_ledger.errors import CorruptError, SettingsError
 from lineage_ledger.formats import keys, merkle, note, strict
 from lineage_ledger.formats.ledger_keys import LedgerKeys
 from lineage_ledger_server.data_dir import DataDir
+from lineage_ledger_server.errors import NotWitnessedError
 from lineage_ledger_server.head import Head, HeadRecord
+from lineage_ledger_server.publication import Publication, Rule, write_rule
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.clock import LedgerClock
 from lineage_ledger_server.sequencer.genesis import genesis_group
-from lineage_ledger_server.sequencer.sequencer import Position, Sequencer, Status, ignore_status, sign_head
+from lineage_ledger_server.sequencer.sequencer import (
+    Position,
+    Sequencer,
+    Status,
+    ignore_head,
+    ignore_status,
+    sign_head,
+)
 from lineage_ledger_server.sequencer.signing import LedgerSigner
 from lineage_ledger_server.store.lock import ExclusiveLock
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.reconcile import Standing, reconcile
+from lineage_ledger_server.witnessing.settings import WitnessSettings
+from lineage_ledger_server.witnessing.witnesses import Witnesses, check_record
 
 _log = structlog.get_logger(__name__)
 
@@ -37,18 +48,35 @@ class Ledger:
     signer: LedgerSigner
     admin_public_keys: frozenset[bytes]
     store: LogStore
+    signed_reader: LogReader
+    """Up to what was signed, which the sequencer and its acknowledgements go by."""
     reader: LogReader
+    """Up to what is published, for everybody else; the same one unless witnesses are required."""
+    publication: Publication
+    witnesses: Witnesses | None
+    """None without a witness policy."""
     sequencer: Sequencer
     lock: ExclusiveLock
 
     @property
     def verifier(self) -> note.Verifier:
-        """The key of the newest published checkpoint; its text is what clients pin."""
-        return self.signer.keys.verifier_at(self.reader.head().size)
+        """The key of the newest published checkpoint, the first one if there is none; its text is what clients pin."""
+        return self.signer.keys.verifier_at(self.published_size)
+
+    @property
+    def published_size(self) -> int:
+        """Entries that readers see; 0 while witnesses are required and cosigned nothing yet."""
+        try:
+            return self.reader.head().size
+        except NotWitnessedError:
+            return 0
 
     def close(self) -> None:
         """Commit and answer what waits, then let go of everything."""
         self.sequencer.stop()
+        if self.witnesses is not None:
+            self.witnesses.stop()
+        self.publication.close()
         self.store.close()
         self.lock.release()
 
@@ -59,6 +87,7 @@ def open_ledger(
     origin: str | None = None,
     block_interval_s: float = 60.0,
     on_status: Callable[[Status], object] = ignore_status,
+    witnessing: WitnessSettings | None = None,
 ) -> Ledger:
     """Open the ledger in `data_dir` to write, making it first if there is none; the sequencer is running afterwards.
 
@@ -75,7 +104,7 @@ def open_ledger(
         store = LogStore.open(data_dir.log)
         if is_new:
             _create(data_dir, store)
-        return _open(data_dir, store, lock, name, block_interval_s, on_status)
+        return _open(data_dir, store, lock, name, block_interval_s, on_status, witnessing)
     except BaseException:
         if store is not None:
             store.close()
@@ -127,6 +156,7 @@ def _open(
     name: str,
     block_interval_s: float,
     on_status: Callable[[Status], object],
+    witnessing: WitnessSettings | None,
 ) -> Ledger:
     head_record = HeadRecord(data_dir.head)
     head = head_record.read()
@@ -141,6 +171,8 @@ def _open(
         head_record.write(sign_head(store, signer.signer))
     signer.settle()
     reader = LogReader(store, head_record)
+    witnesses = _open_witnesses(data_dir, reader, signer.keys, witnessing)
+    publication = Publication(data_dir, head_record)
     genesis = strict.parse_entry(reader.entry(0)).genesis
     with store.snapshot() as snapshot:
         last = snapshot.last_block()
@@ -169,7 +201,11 @@ def _open(
         clock=LedgerClock(block.time_unix_ns),
         block_interval_s=block_interval_s,
         on_status=on_status,
+        on_head=ignore_head if witnesses is None else witnesses.offer,
     )
+    if witnesses is not None:
+        witnesses.offer(reader.head())
+        witnesses.start()
     sequencer.start()
     return Ledger(
         origin=name,
@@ -177,10 +213,43 @@ def _open(
         signer=signer,
         admin_public_keys=frozenset(genesis.admin_public_keys),
         store=store,
-        reader=reader,
+        signed_reader=reader,
+        reader=LogReader(store, publication.head) if witnesses is not None and witnesses.required else reader,
+        publication=publication,
+        witnesses=witnesses,
         sequencer=sequencer,
         lock=lock,
     )
+
+
+def _open_witnesses(
+    data_dir: DataDir, reader: LogReader, ledger_keys: LedgerKeys, settings: WitnessSettings | None
+) -> Witnesses | None:
+    """Who gets checkpoints cosigned; and the rule by which readers see heads is in force when this returns.
+
+    What was cosigned is held against the log even where nobody is asked any more. Raises `HeadMismatchError`.
+    """
+    if settings is not None:
+        settings.check(ledger_keys.name, [key for _, key in ledger_keys.changes])
+    rule = Rule.SIGNED
+    if settings is not None:
+        rule = Rule.COSIGNED_ONLY if settings.required else Rule.COSIGNED_TOO
+    if settings is None and not data_dir.cosigned.exists():
+        write_rule(data_dir, rule)
+        return None
+    record = HeadRecord(data_dir.cosigned)
+    try:
+        witnessed = check_record(record, reader, reader.head())
+        if witnessed is not None:
+            ledger_keys.open(witnessed.note)
+        write_rule(data_dir, rule)
+        if settings is None:
+            record.close()
+            return None
+        return Witnesses(settings, record, reader, witnessed)
+    except BaseException:
+        record.close()
+        raise
 
 
 def _ledger_keys(reader: LogReader, data_dir: DataDir, name: str) -> LedgerKeys:

@@ -7,7 +7,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from lineage_ledger.formats import keys, merkle
@@ -15,6 +17,9 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Cosigner, Signer, Verifier
 from lineage_ledger.formats.witness_protocol import PATH, AddCheckpoint
 from lineage_ledger.web import HttpClient, HttpResponse
+from lineage_ledger_server.serving.web import Listener, WebServer
+from lineage_ledger_server.witness.folder import open_witness
+from lineage_ledger_server.witness.http_app import make_app
 from tests.support.processes import watched
 from tests.trace.small_ledger import Leaves
 
@@ -91,6 +96,34 @@ class RunningWitness:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class WitnessHere:
+    """A witness in a thread of this process, with a record and an address of its own; `stop` and `start` it at will."""
+
+    def __init__(self, folder: Path, *logs: Verifier, name: str) -> None:
+        self._folder, self._logs = folder, logs
+        self.cosigner = Cosigner(name, keys.SigningKey.generate())
+        self._life = ExitStack()
+        self._listen = "127.0.0.1:0"
+        self.start()
+
+    def start(self) -> None:
+        listener = Listener(self._listen)
+        self._listen, self.url = listener.url.removeprefix("http://"), listener.url
+        witness = self._life.enter_context(open_witness(self._folder, self.cosigner, self._logs))
+        server = WebServer(make_app(witness), listener.socket)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        self._life.callback(thread.join)
+        self._life.callback(server.stop)
+
+    def stop(self) -> None:
+        self._life.close()
+
+    @property
+    def policy_line(self) -> str:
+        return f"witness {self.cosigner.name} {self.cosigner.verifier} {self.url}"
 
 
 class Log:

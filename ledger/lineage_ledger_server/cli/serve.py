@@ -70,6 +70,25 @@ Examples:
     help="Serve the log over HTTP too (C2SP tlog-tiles), to whoever can connect; port 0 takes any free one.",
 )
 @click.option(
+    "--witness-policy",
+    type=_FILE,
+    help="Witnesses who are asked to cosign every checkpoint (C2SP tlog-policy, with URLs).",
+)
+@click.option(
+    "--require-witnesses",
+    is_flag=True,
+    help="Publish nothing that no quorum of the policy has cosigned; without this, publish at once.",
+)
+@click.option(
+    "--witness-timeout",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, 3_600, min_open=True),
+    metavar="SECONDS",
+    help="How long a witness may take, and how long an acknowledgement waits for a quorum.",
+)
+@click.option("--insecure-witnesses", is_flag=True, help="Ask witnesses beyond loopback without TLS.")
+@click.option(
     "--log-format",
     type=click.Choice(["console", "json"]),
     default="console",
@@ -89,6 +108,10 @@ def serve(
     max_append_streams: int,
     reader: bool,
     http: str | None,
+    witness_policy: Path | None,
+    require_witnesses: bool,
+    witness_timeout: float,
+    insecure_witnesses: bool,
     log_format: str,
 ) -> None:
     """Serve a ledger. Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
@@ -116,6 +139,10 @@ def serve(
         access=access,
         insecure=insecure,
         max_append_streams=max_append_streams,
+        witness_policy=witness_policy,
+        require_witnesses=require_witnesses,
+        witness_timeout_s=witness_timeout,
+        insecure_witnesses=insecure_witnesses,
     )
     # Bound first: an address that cannot be had leaves no ledger behind.
     http_process = None if http is None else HttpProcess(http, settings, log_format)
@@ -129,7 +156,7 @@ def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str, http: H
     server.start()
     try:
         click.echo(f"verifier key: {server.verifier}")
-        click.echo(f"{what} {server.verifier.name} on {server.address}, {server.reader.head().size} entries")
+        click.echo(f"{what} {server.verifier.name} on {server.address}, {server.published_size} entries")
         if http is not None:
             http.start()
             click.echo(f"serving the log on {http.url}")

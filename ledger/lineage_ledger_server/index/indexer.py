@@ -15,7 +15,7 @@ import structlog
 from lineage_ledger import kernel
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.seal import MAX_BATCH_BYTES
-from lineage_ledger_server.errors import DiskFullError, StoreError
+from lineage_ledger_server.errors import DiskFullError, NotWitnessedError, StoreError
 from lineage_ledger_server.index.lookup import Lookup, origin_of
 from lineage_ledger_server.index.pieces import split_pieces
 from lineage_ledger_server.index.rows import Tally
@@ -51,12 +51,13 @@ class IndexerStatus:
 class Indexer:
     """Follows `reader`'s head in a thread of its own, the only one that writes to the indexes in the folder `path`.
 
-    Indexes that cannot be opened, or are of another ledger or format, are made anew. Raises StoreError if that fails.
+    `origin` is the log's, by default that of its head. Indexes that cannot be opened, or are of another ledger or
+    format, are made anew. Raises StoreError if that fails.
     """
 
-    def __init__(self, path: Path, reader: LogReader) -> None:
+    def __init__(self, path: Path, reader: LogReader, origin: str | None = None) -> None:
         self._reader = reader
-        self._store = _open_or_make_anew(path, origin_of(reader))
+        self._store = _open_or_make_anew(path, origin or origin_of(reader))
         self.lookup = Lookup(reader, self._store)
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -122,7 +123,10 @@ class Indexer:
             self._store.clear()
             self._rebuild = False
         before = self._store.position()
-        size = self._reader.head().size
+        try:
+            size = self._reader.head().size
+        except NotWitnessedError:
+            return False  # nothing is published yet
         if not self._is_of_this_log(before, size):
             _log.warning("the indexes are of another log or ahead of it; made again", indexed=before.size, size=size)
             self._store.clear()

@@ -55,11 +55,15 @@ def ignore_status(status: Status) -> None:
     """For whoever does not want to be told."""
 
 
+def ignore_head(head: Head) -> None:
+    """As `ignore_status`."""
+
+
 class Sequencer:
     """Owns writing to `store` and `head_record`. Start it, `submit` to it from any thread, stop it.
 
     `block_interval_s`: an idle ledger writes a block this often. `max_group_bytes` bounds one commit,
-    `max_waiting_bytes` what may wait for the next ones.
+    `max_waiting_bytes` what may wait for the next ones. `on_head` is told each head that was signed; it must not block.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Sequencer:
         max_group_bytes: int = 32 * 1024 * 1024,
         max_waiting_bytes: int = 256 * 1024 * 1024,
         on_status: Callable[[Status], object] = ignore_status,
+        on_head: Callable[[Head], object] = ignore_head,
     ) -> None:
         self._store = store
         self._head_record = head_record
@@ -84,6 +89,7 @@ class Sequencer:
         self._block_interval_s = block_interval_s
         self._max_group_bytes = max_group_bytes
         self._on_status = on_status
+        self._on_head = on_head
         self._state = State(store, reader)
         self._queue = SubmissionQueue(max_waiting_bytes)
         self._head = reader.head()
@@ -178,6 +184,7 @@ class Sequencer:
             raise ServerError("the head record changed under this process; something else writes this ledger. Stop it")
         self._head_record.write(head)
         self._head = head
+        self._on_head(head)
         self._write_due_s = time.monotonic() + self._block_interval_s
         self._set_status(Status(writable=True))
 

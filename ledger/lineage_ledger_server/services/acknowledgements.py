@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lineage_ledger.v1 import append_pb2
 from lineage_ledger_server.errors import RefusedError
 from lineage_ledger_server.head import Head
-from lineage_ledger_server.reading.log_reader import LogReader
+from lineage_ledger_server.ledger import Ledger
 from lineage_ledger_server.sequencer.submissions import Appended
 
 
@@ -20,14 +20,17 @@ class Acknowledger:
     Raises RefusedError for a promise that there is not.
     """
 
-    def __init__(self, reader: LogReader, options: append_pb2.AcknowledgementOptions) -> None:
+    def __init__(self, ledger: Ledger, options: append_pb2.AcknowledgementOptions) -> None:
         if options.wait_for not in append_pb2.Promise.values():
             raise RefusedError(
                 f"wait_for is {options.wait_for}, which is no promise; there are "
                 f"{', '.join(append_pb2.Promise.keys()[1:])}",
                 reason="INVALID_ARGUMENT",
             )
-        self._reader = reader
+        # Published or not: what is acknowledged was signed.
+        self._reader = ledger.signed_reader
+        self._witnesses = ledger.witnesses
+        self._wait_for = options.wait_for
         self._proves = options.prove
         self._known_size = options.known_tree_size
 
@@ -48,7 +51,16 @@ class Acknowledger:
 
     def _settled(self, head: Head) -> tuple[Head, append_pb2.Promise]:
         """The head to answer under, at least as new as `head`, and what holds of all that is under it."""
-        return head, append_pb2.PROMISE_PUBLISHED
+        witnesses = self._witnesses
+        if witnesses is None:
+            return head, append_pb2.PROMISE_PUBLISHED
+        # What is published at once is waited for by whoever says so, the rest by all who do not say otherwise.
+        unwitnessed = append_pb2.PROMISE_DURABLE if witnesses.required else append_pb2.PROMISE_PUBLISHED
+        waits = self._wait_for > unwitnessed or (witnesses.required and not self._wait_for)
+        witnessed = witnesses.wait(head.size) if waits else witnesses.witnessed
+        if witnessed is None or witnessed.size < head.size:
+            return head, unwitnessed
+        return witnessed, append_pb2.PROMISE_WITNESSED
 
     def _prove(self, response: append_pb2.AppendStreamResponse, head: Head) -> None:
         """In the tree of `head`, whatever was published since."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
@@ -78,6 +78,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         outcome = wait_for(self._ledger.sequencer, change, context)
         if not isinstance(outcome, Changed):
             raise ServerError("the sequencer answered an admin's change with something else")
+        witnesses = self._ledger.witnesses
+        if witnesses is not None and witnesses.required:
+            return replace(outcome, head=witnesses.wait(outcome.head.size) or outcome.head)
         return outcome
 
     @answers
@@ -86,10 +89,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListProducersResponse:
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         after = _parse_page_token(request.page_token)
-        rows = self._ledger.reader.producers(after, size)
+        rows = self._ledger.signed_reader.producers(after, size)
         response = admin_pb2.ListProducersResponse()
         for _, row in rows:
-            producer = producers.restored(row, self._ledger.reader.entry)
+            producer = producers.restored(row, self._ledger.signed_reader.entry)
             state = admin_pb2.PRODUCER_STATE_ACTIVE
             if producer.compromised:
                 state = admin_pb2.PRODUCER_STATE_COMPROMISED
@@ -112,7 +115,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     def GetStatistics(
         self, request: admin_pb2.GetStatisticsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetStatisticsResponse:
-        store, reader = self._ledger.store, self._ledger.reader
+        store, reader, witnesses = self._ledger.store, self._ledger.signed_reader, self._ledger.witnesses
         head = reader.head()
         block = strict.parse_entry(reader.entry(head.size - 1)).block
         with store.snapshot() as snapshot:
@@ -138,6 +141,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             writable=status.writable,
             not_writable_reason=status.message,
             kernel=kernel.KERNEL,
+            witnessed_size=witnesses.witnessed.size if witnesses is not None and witnesses.witnessed is not None else 0,
+            witnesses_required=witnesses is not None and witnesses.required,
+            witnesses=[admin_pb2.Witness(**one._asdict()) for one in (witnesses.statuses if witnesses else ())],
         )
 
 

@@ -86,7 +86,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def AppendBatch(
         self, request: append_pb2.AppendBatchRequest, context: grpc.ServicerContext
     ) -> append_pb2.AppendBatchResponse:
-        acknowledger = Acknowledger(self._ledger.reader, request.options)
+        acknowledger = Acknowledger(self._ledger, request.options)
         batch = check_batch(request.packed_batch, self._ledger.origin)
         response = acknowledger.respond([_submit_and_wait(self._ledger.sequencer, batch, context)])
         return append_pb2.AppendBatchResponse(
@@ -99,12 +99,13 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def GetChain(
         self, request: append_pb2.GetChainRequest, context: grpc.ServicerContext
     ) -> append_pb2.GetChainResponse:
-        return _chain_response(self._ledger.reader, request.chain_id)
+        return _chain_response(self._ledger.signed_reader, request.chain_id)
 
     @answers
     def GetLedger(
         self, request: append_pb2.GetLedgerRequest, context: grpc.ServicerContext
     ) -> append_pb2.GetLedgerResponse:
+        signed = self._ledger.signed_reader  # so that every checkpoint in an acknowledgement can be opened
         return append_pb2.GetLedgerResponse(
             origin=self._ledger.origin,
             verifier_key=str(self._ledger.verifier),
@@ -112,7 +113,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
             max_batch_bytes=seal.MAX_BATCH_BYTES,
             max_batch_entries=seal.MAX_BATCH_ENTRIES,
             server_version=__version__,
-            key_history=key_history(self._ledger.reader, self._ledger.reader.head().size, with_proof=False),
+            key_history=key_history(signed, signed.head().size, with_proof=False),
         )
 
 
@@ -167,7 +168,7 @@ class _Stream:
         try:
             for request in self._requests:
                 if self._acknowledger is None:
-                    self._acknowledger = Acknowledger(self._ledger.reader, request.options)
+                    self._acknowledger = Acknowledger(self._ledger, request.options)
                 _check_message(request)
                 for packed in request.packed_batches:
                     size = len(packed) + _ANSWER_BYTES

@@ -60,7 +60,7 @@ _GROUPS: Mapping[grpc.StatusCode, tuple[str, ...]] = {
     grpc.StatusCode.NOT_FOUND: ("NOT_FOUND", "PREDICTION_LOST"),
     grpc.StatusCode.OUT_OF_RANGE: ("INDEX_OUT_OF_RANGE",),
     grpc.StatusCode.RESOURCE_EXHAUSTED: ("LIMIT_EXCEEDED",),
-    grpc.StatusCode.UNAVAILABLE: ("DISK_FULL", "STOPPING", "INDEX_BEHIND", "READ_ONLY"),
+    grpc.StatusCode.UNAVAILABLE: ("DISK_FULL", "STOPPING", "INDEX_BEHIND", "READ_ONLY", "NOT_WITNESSED"),
     grpc.StatusCode.DATA_LOSS: ("CORRUPT",),
 }
 STATUS_OF_REASON: Mapping[str, grpc.StatusCode] = {

@@ -9,7 +9,7 @@ from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats.receipt import MAX_RECEIPT_BYTES, Receipt
 from lineage_ledger.receipts import MAX_FAN_OUT
 from lineage_ledger.trace import subject_of_index, walk
-from lineage_ledger_server.errors import LimitError, NotFoundError
+from lineage_ledger_server.errors import IndexOutOfRangeError, LimitError, NotFoundError
 from lineage_ledger_server.index.lookup import LogStatements
 from lineage_ledger_server.services.batch_proofs import BatchProofs
 from lineage_ledger_server.services.receipt_entries import (
@@ -22,21 +22,28 @@ from lineage_ledger_server.services.receipt_entries import (
 
 if TYPE_CHECKING:
     from lineage_ledger.formats.prediction import PredictionId
+    from lineage_ledger_server.head import Head
     from lineage_ledger_server.index.lookup import Lookup
     from lineage_ledger_server.reading.log_reader import LogReader
 
 
 def make_receipt(
-    reader: LogReader, lookup: Lookup, prediction_id: PredictionId, check: Callable[[], None] = lambda: None
+    reader: LogReader,
+    lookup: Lookup,
+    prediction_id: PredictionId,
+    check: Callable[[], None] = lambda: None,
+    head: Head | None = None,
 ) -> bytes:
-    """The lineage receipt of a prediction under the newest checkpoint; one checkpoint, one receipt.
+    """The lineage receipt of a prediction under `head`, by default the newest; one checkpoint, one receipt.
 
     `check` is called now and then, and raises to end the work. Raises NotFoundError, PredictionLostError, LimitError
     for a lineage that does not fit into a receipt, RefusedError (INDEX_BEHIND) if the indexes do not reach the
-    checkpoint.
+    checkpoint, IndexOutOfRangeError for a prediction beyond `head`.
     """
     located = reader.locate(prediction_id)
-    head = reader.head()
+    head = head or reader.head()
+    if located.seal_index >= head.size:
+        raise IndexOutOfRangeError(f"prediction {prediction_id} is beyond the size {head.size}", size=head.size)
     if not lookup.wait_for(head.size, INDEX_WAIT_S):
         raise index_behind(head.size)
     source = LogStatements(reader, lookup, head.size, check)

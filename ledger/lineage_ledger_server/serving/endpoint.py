@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, proofs_pb2, proofs_pb2_grpc, trace_pb2, trace_pb2_grpc
 from lineage_ledger_server.index.lookup import Lookup
+from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.services import access
 from lineage_ledger_server.services.entries import EntryService
@@ -89,10 +90,10 @@ def make_server(
     return server
 
 
-def add_read_services(server: grpc.Server, reader: LogReader, lookup: Lookup) -> None:
+def add_read_services(server: grpc.Server, reader: LogReader, lookup: Lookup, publication: Publication) -> None:
     """Entries, proofs and traces: all that needs the ledger's files and not its sequencer."""
     entries_pb2_grpc.add_EntryServiceServicer_to_server(EntryService(reader, lookup), server)
-    proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(reader, lookup), server)
+    proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(reader, lookup, publication.witnessed), server)
     trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceService(reader, lookup), server)
 
 

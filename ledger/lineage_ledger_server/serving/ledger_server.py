@@ -61,10 +61,11 @@ class LedgerServer:
             origin=settings.origin,
             block_interval_s=settings.block_interval_s,
             on_status=self._on_status,
+            witnessing=settings.witnessing(),
         )
         self.reader = self.ledger.reader
         try:
-            self._indexer = Indexer(self._data_dir.index, self.ledger.reader)
+            self._indexer = Indexer(self._data_dir.index, self.ledger.reader, self.ledger.origin)
             self._append = AppendService(self.ledger, settings.max_append_streams)
             self._server = self._make_server(settings.max_append_streams + RESERVED_WORKERS, policy)
             self._admin_server = self._make_server(_ADMIN_WORKERS, access.ADMIN_POLICY)
@@ -80,10 +81,15 @@ class LedgerServer:
         """The key of the newest checkpoint."""
         return self.ledger.verifier
 
+    @property
+    def published_size(self) -> int:
+        """Entries that readers see."""
+        return self.ledger.published_size
+
     def _make_server(self, workers: int, policy: access.AccessPolicy) -> grpc.Server:
         server = make_server(workers, policy, self._health, _SERVICES)
         append_pb2_grpc.add_AppendServiceServicer_to_server(self._append, server)
-        add_read_services(server, self.ledger.reader, self._indexer.lookup)
+        add_read_services(server, self.ledger.reader, self._indexer.lookup, self.ledger.publication)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(Parts(self.ledger, self._indexer, self._append)), server
         )

@@ -6,6 +6,7 @@ from lineage_ledger.errors import SettingsError
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import HeadRecord
 from lineage_ledger_server.index.lookup import Lookup
+from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.serving.endpoint import (
     READ_SERVICES,
@@ -36,14 +37,20 @@ class ReaderServer:
         self._head = HeadRecord(data_dir.head, read_only=True)
         self._log = LogStore.open(data_dir.log, read_only=True)
         self._drain_s = settings.drain_s
-        self.reader = LogReader(self._log, self._head)
+        self._publication = Publication(data_dir, self._head)
+        self.reader = LogReader(self._log, self._publication.head)
         keys = self.reader.ledger_keys()
         self.verifier = keys.verifier_at(keys.open(self.reader.head().note).size)
         self._index = IndexStore.open(data_dir.index, origin=self.verifier.name, read_only=True)
         self._health = Health()
         self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES)
-        add_read_services(self._server, self.reader, Lookup(self.reader, self._index))
+        add_read_services(self._server, self.reader, Lookup(self.reader, self._index), self._publication)
         self.address = bind(self._server, settings.listen, credentials)
+
+    @property
+    def published_size(self) -> int:
+        """Entries that readers see."""
+        return self.reader.head().size
 
     def start(self) -> None:
         """Begin to serve."""
@@ -57,4 +64,5 @@ class ReaderServer:
         self._health.close()
         self._index.close()
         self._log.close()
+        self._publication.close()
         self._head.close()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import grpc
 
-from lineage_ledger.errors import SettingsError
+from lineage_ledger.errors import MalformedError, SettingsError
+from lineage_ledger.formats.witness_policy import MAX_POLICY_BYTES, WitnessPolicy
 from lineage_ledger_server.services.access import (
     AccessPolicy,
     check_address,
@@ -15,6 +16,7 @@ from lineage_ledger_server.services.access import (
     read_policy,
     server_credentials,
 )
+from lineage_ledger_server.witnessing.settings import WitnessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class ServerSettings:
     insecure: bool = False
     max_append_streams: int = 256
     block_interval_s: float = 60.0
+    witness_policy: Path | None = None
+    require_witnesses: bool = False
+    witness_timeout_s: float = 10.0
+    insecure_witnesses: bool = False
     drain_s: float = 10.0
 
     def credentials(self) -> grpc.ServerCredentials | None:
@@ -51,6 +57,21 @@ class ServerSettings:
                 "spell out --insecure if something in front of the ledger protects it"
             )
         return None
+
+    def witnessing(self) -> WitnessSettings | None:
+        """Whose cosignatures are wanted. Raises `SettingsError`."""
+        if self.witness_policy is None:
+            if self.require_witnesses:
+                raise SettingsError("--require-witnesses needs --witness-policy, which says which")
+            return None
+        try:
+            with self.witness_policy.open("rb") as file:
+                policy = WitnessPolicy.parse(file.read(MAX_POLICY_BYTES + 1))
+        except OSError as error:
+            raise SettingsError(f"cannot read the witness policy {self.witness_policy}: {error.strerror}") from error
+        except MalformedError as error:
+            raise SettingsError(f"{self.witness_policy}: {error}") from error
+        return WitnessSettings(policy, self.require_witnesses, self.witness_timeout_s, self.insecure_witnesses)
 
     def policy(self) -> AccessPolicy:
         """Who may. Raises `SettingsError`."""

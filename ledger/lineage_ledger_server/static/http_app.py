@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lineage_ledger.errors import LineageError
-from lineage_ledger_server.errors import NotFoundError, StoreError
+from lineage_ledger_server.errors import NotFoundError, NotWitnessedError, StoreError
 from lineage_ledger_server.static.published import PublishedLog
 from lineage_ledger_server.static.resources import Resource, resource_at
 
@@ -62,6 +62,8 @@ def _answer(log: PublishedLog, request: Request) -> Response:
         return _found(resource_at(path, log), request)
     except NotFoundError as error:
         return _plain(404, f"not found: {error}\n")
+    except NotWitnessedError as error:
+        return _plain(503, f"not yet: {error}\n", {"Retry-After": str(_RETRY_S)})
     except StoreError as error:
         _log.error("cannot read the log; not served", path=path, error=str(error))
         return _plain(503, f"not available: {error}\n", {"Retry-After": str(_RETRY_S)})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.ledger_keys import LedgerKeys
 from lineage_ledger_server.data_dir import DataDir
+from lineage_ledger_server.errors import NotWitnessedError
 from lineage_ledger_server.head import Head, HeadRecord
+from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.store.log_store import LogStore
 
@@ -24,14 +26,22 @@ class PublishedLog:
     def __init__(self, store: LogStore, head: Callable[[], Head], note: Callable[[], bytes] | None = None) -> None:
         self._store = store
         self._note = note or (lambda: head().note)
+        self._checked = b""
         self.reader = LogReader(store, head)
 
     def note(self) -> bytes:
-        """The newest checkpoint to show, a signed note as it was signed."""
-        return self._note()
+        """The newest checkpoint to show, a signed note as it was signed.
+
+        Raises SignatureError unless it is signed with the key that the log has for its size.
+        """
+        note = self._note()
+        if note != self._checked:
+            Checkpoint.open(note, self.keys())
+            self._checked = note
+        return note
 
     def checkpoint(self) -> Checkpoint:
-        """What `note` says, its signature checked with the key that the log has for its size."""
+        """What `note` says."""
         return Checkpoint.open(self.note(), self.keys())
 
     def keys(self) -> LedgerKeys:
@@ -55,6 +65,8 @@ def opened(data_dir: DataDir) -> Iterator[PublishedLog]:
     with ExitStack() as files:
         record = files.enter_context(closing(HeadRecord(data_dir.head, read_only=True)))
         store = files.enter_context(closing(LogStore.open(data_dir.log, read_only=True)))
-        log = PublishedLog(store, record.read_published)
-        log.checkpoint()
+        publication = files.enter_context(closing(Publication(data_dir, record)))
+        log = PublishedLog(store, publication.head, publication.note)
+        with suppress(NotWitnessedError):  # nothing is published yet
+            log.checkpoint()
         yield log

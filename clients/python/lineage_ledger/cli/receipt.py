@@ -26,6 +26,7 @@ class FileError(LineageError):
     epilog=examples(
         "lineage receipt --data ledger 8f5e2c0d9a1b4c7e8f5e2c0d9a1b4c7e-12-a1b2c3d4 -o loan.receipt",
         "lineage receipt --data ledger 1203 -o entry.tlog-proof",
+        "lineage receipt --data ledger 1203 -o entry.tlog-proof --witnessed",
     )
 )
 @click.argument("what", metavar="ID|INDEX")
@@ -33,9 +34,10 @@ class FileError(LineageError):
     "-o", "--output", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write."
 )
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--witnessed", is_flag=True, help="Under a checkpoint that the ledger's witnesses have cosigned.")
 @access_options
 @output_option
-def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> None:
+def receipt(what: str, file: Path, force: bool, witnessed: bool, access: Access, out: Output) -> None:
     """Write a file that proves an entry offline.
 
     `lineage verify` checks it without any server.
@@ -48,7 +50,7 @@ def receipt(what: str, file: Path, force: bool, access: Access, out: Output) -> 
     if isinstance(subject, entry_pb2.Digest):
         raise MalformedError("a receipt is for a prediction's id or an index; `lineage trace` finds the index")
     with access.client() as client:
-        data = client.receipt(subject)
+        data = client.receipt(subject, witnessed=witnessed)
         entry = client.get_entry(subject).data if isinstance(subject, int) else b""
     files = {file: data} | ({file.with_name(file.name + ENTRY_SUFFIX): entry} if entry else {})
     for path, content in files.items():

@@ -27,6 +27,9 @@ def document(answer: admin_pb2.GetStatisticsResponse) -> dict[str, Any]:
     """All figures as plain data; names as in admin.proto, the time as RFC 3339."""
     found = {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
     found["block_time"] = format_time(found.pop("block_time_unix_ns"))
+    found["witnesses"] = [
+        {"name": one.name, "size": one.size, "time": _time(one), "error": one.error} for one in answer.witnesses
+    ]
     return found
 
 
@@ -49,4 +52,21 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
         ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),
         ("kernel", answer.kernel),
+        *_witness_rows(answer),
     ]
+
+
+def _witness_rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
+    if not answer.witnesses:
+        return []
+    behind = max(0, answer.tree_size - answer.witnessed_size)
+    rule = "published is only what they cosigned" if answer.witnesses_required else "published without waiting for them"
+    rows = [("witnessed", f"{answer.witnessed_size:,} entries, {behind:,} behind; {rule}")]
+    for one in answer.witnesses:
+        cosigned = f"{one.size:,} entries at {_time(one)}" if one.size else "nothing since the start"
+        rows.append((f"witness {one.name}", f"{cosigned}{f'; now: {one.error}' if one.error else ''}"))
+    return rows
+
+
+def _time(witness: admin_pb2.Witness) -> str:
+    return format_time(witness.time_unix_ns) if witness.time_unix_ns else ""
