@@ -100,3 +100,11 @@ def test_a_statement_is_suspect_unknown_or_not_by_the_one_block_that_is_shown(to
     assert made.suspicion(index) is expected
     unharmed = replace(made, signers={key: replace(signers[key], compromised_index=0)})
     assert unharmed.suspicion(index) is Suspicion.NONE
+
+
+def test_the_audit_counts_them(told):
+    server, _, _ = told
+    report = run("audit", "--data", server.data, "--key", server.verifier_key)
+    assert report["exit_status"] == 0
+    (suspect,) = report["suspect"]
+    assert (suspect["predictions"], suspect["statements"]) == (1, 0)

@@ -20,6 +20,7 @@ from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
 from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer
 from lineage_ledger.audit.state import AuditState, RulesState, Since
+from lineage_ledger.audit.suspects import count_suspects
 from lineage_ledger.audit.tree import TreeCheck
 from lineage_ledger.errors import LineageError, MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE
@@ -94,6 +95,7 @@ class _Audit:
         facts = self._rules.finish()
         report.entries_read = max(size - self._read_from, 0)
         self._find_conflicting_seals()
+        self._count_suspects(size)
         report.not_checked += self._rules.authority.not_checked
         check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report, self._read_from)
         if self._observer is not None and size >= self._read_from:
@@ -243,6 +245,13 @@ class _Audit:
         self._tree.bundle(number, None, None, width)
         for index in range(max(number * BUNDLE_WIDTH, self._read_from), number * BUNDLE_WIDTH + width):
             self._rules.unusable(index, None)
+
+    def _count_suspects(self, size: int) -> None:
+        producers, marks = self._rules.authority.producers.values(), self._rules.block_marks
+        try:
+            self._report.suspect = count_suspects(self._source, size, self._read_from, producers, marks)
+        except LineageError as error:
+            self._report.not_checked.append(f"how much of what compromised keys sealed is suspect: {error}")
 
     def _find_conflicting_seals(self) -> None:
         """Look for seals that conflicts name and that are not the newest of their chain: a second look, if need be."""

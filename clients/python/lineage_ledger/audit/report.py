@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lineage_ledger.audit.suspects import Suspect
+
 if TYPE_CHECKING:
     from lineage_ledger.audit.state import AuditState
 
@@ -108,6 +110,8 @@ class Report:
     """What could not be told from what was given, such as truncation without a checkpoint from elsewhere."""
     failures: list[str] = field(default_factory=list)
     """What was to be checked and could not be: with one of these the audit is no pass."""
+    suspect: list[Suspect] = field(default_factory=list)
+    """What is suspect of each key that was declared compromised; no finding, for it is what was logged."""
     since: int | None = None
     """Entries of the checkpoint or the audit state that the audit went on from."""
     covered: Coverage = field(default_factory=Coverage)

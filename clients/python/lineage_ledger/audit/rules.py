@@ -12,6 +12,7 @@ from lineage_ledger.audit.damage import Damage
 from lineage_ledger.audit.report import Counts, Finding
 from lineage_ledger.audit.source import BatchFacts, LedgerFacts, Observer
 from lineage_ledger.audit.state import BlockFacts, RulesState
+from lineage_ledger.audit.suspects import BlockMarks
 from lineage_ledger.errors import LineageError, MalformedError, SealError
 from lineage_ledger.formats import seal, strict
 from lineage_ledger.formats.statement import check_attestation_signature
@@ -43,6 +44,7 @@ class Rules:
         self.ended_by_block: set[int] = set()
         self.counts = Counts()
         self.damage = Damage()
+        self.block_marks = BlockMarks()
         self.authority = Authority(origin, self.damage, add)
         self.chains = Chains(origin, self.damage, add)
         self._batch = OpenBatch(self.damage, add)
@@ -226,6 +228,7 @@ class Rules:
             self._add(Finding.at_entry(index, "block_time", str(block.time_unix_ns), expected))
         time_unix_ns = max(before.time_unix_ns, block.time_unix_ns)
         self._block = BlockFacts(block.number, index, time_unix_ns, leaf_hash)
+        self.block_marks.note(block.time_unix_ns, index)
         if index + 1 in self._block_ends:
             self.ended_by_block.add(index + 1)
         if self._observer is not None:

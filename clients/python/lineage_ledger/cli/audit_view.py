@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lineage_ledger.cli.output import Fields, View
+from lineage_ledger.cli.text import plural
+from lineage_ledger.formats.describe import format_time
 
 if TYPE_CHECKING:
     from lineage_ledger.audit import Report
+    from lineage_ledger.audit.suspects import Suspect
 
 
 def views(report: Report) -> Iterator[View]:
@@ -19,7 +22,16 @@ def views(report: Report) -> Iterator[View]:
         yield ((f"… and {report.finding_count - len(report.findings):,} more findings", ""),)
     if report.counts.entries or not report.failures:
         yield _counted(report)
+    for suspect in report.suspect:
+        yield _suspect(suspect)
     yield from verdict(report)
+
+
+def _suspect(suspect: Suspect) -> View:
+    """What a compromised key sealed, which is no finding: it is what was logged."""
+    sealed = f"{plural(suspect.predictions, 'prediction')} and {plural(suspect.statements, 'statement')}"
+    since = format_time(suspect.suspect_since_unix_ns)
+    return (("suspect: ", "bold yellow"), (f"{sealed} of the key {suspect.public_key}, compromised since {since}", ""))
 
 
 def verdict(report: Report) -> Iterator[View]:
