@@ -12,6 +12,7 @@ import pytest
 
 from lineage_ledger import receipts, trace
 from lineage_ledger import web as http_client
+from lineage_ledger.audit import state, workers
 from lineage_ledger.cli import record
 from lineage_ledger.cli import settings as command_settings
 from lineage_ledger.emitter import settings as emitter_settings
@@ -58,6 +59,8 @@ LIMITS = {
     "headers of an HTTP request": web.MAX_HEADER_BYTES,
     "time to send an HTTP request, and to take any part of the answer": web.REQUEST_S,
     "time that an HTTP connection may be idle": web.KEEP_ALIVE_S,
+    "file that an audit goes on from (`--since`), some 700,000 chains": state.MAX_STATE_BYTES,
+    "time that a process of an audit may take for 65,536 entries": int(workers.TIMEOUT_S),
     "entries of an exported or remote log that an audit takes on": tiled.MAX_SIZE,
     "connections of an audit to a web server, for each process": http_client.MAX_CONNECTIONS,
     "fetched ahead by an audit, for each process, besides a bundle a connection": read_ahead.MAX_HELD_BYTES,

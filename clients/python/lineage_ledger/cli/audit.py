@@ -88,7 +88,7 @@ Exit status: 0 all that could be checked is right, 1 something is wrong, 2 the a
     "--processes",
     type=click.IntRange(1, _MAX_PROCESSES),
     metavar="N",
-    help="How many share the work. [default: one for each core]",
+    help="How many share the work. [default: one for each core, at most 8, if it takes one longer than two seconds]",
 )
 @output_option
 @click.pass_context
