@@ -35,17 +35,13 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", help="all, if none is named")
     options = parser.parse_args()
     if options.again:
-        return _run_again(options.targets[0], options.again)
+        return run_again(options.targets[0], options.again)
     guided = importlib.util.find_spec("atheris") is not None
     if options.one:
-        return _fuzz_one(options.targets[0], options.seconds, guided)
+        return fuzz_one(options.targets[0], options.seconds, guided=guided)
     names = options.targets or _all_targets()
-    if not guided:
-        text = "atheris is not installed, hypothesis takes its place: NOT GUIDED BY COVERAGE, finds far less"
-        print(f"{'=' * 20} {text} {'=' * 20}", file=sys.stderr)
-        if os.environ.get("CI") and sys.platform == "linux" and sys.version_info[:2] == (3, 11):
-            print("in CI, on Linux with Python 3.11, atheris must be there", file=sys.stderr)
-            return 1
+    if not guided and (status := lesser_engine()):
+        return status
     seconds = options.seconds * options.jobs / max(options.jobs, len(names))
     with ThreadPoolExecutor(options.jobs) as pool:
         statuses = list(pool.map(lambda name: _in_process(name, seconds), names))
@@ -55,13 +51,24 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def lesser_engine() -> int:
+    """Say that there is no atheris; the exit status if that must not be, else 0."""
+    text = "atheris is not installed, hypothesis takes its place: NOT GUIDED BY COVERAGE, finds far less"
+    print(f"{'=' * 20} {text} {'=' * 20}", file=sys.stderr)
+    if os.environ.get("CI") and sys.platform == "linux" and sys.version_info[:2] == (3, 11):
+        print("in CI, on Linux with Python 3.11, atheris must be there", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _all_targets() -> list[str]:
     from tests.fuzz.targets import TARGETS
 
     return list(TARGETS)
 
 
-def _run_again(name: str, file: Path) -> int:
+def run_again(name: str, file: Path) -> int:
+    """Give a file's bytes to a target; says what it made of them, or raises what it raised."""
     from tests.fuzz.targets import TARGETS
 
     print("accepted" if TARGETS[name].run(file.read_bytes()) else "refused")
@@ -88,7 +95,8 @@ def _in_process(name: str, seconds: float) -> int:
     return status
 
 
-def _fuzz_one(name: str, seconds: float, guided: bool) -> int:
+def fuzz_one(name: str, seconds: float, *, guided: bool) -> int:
+    """Fuzz one target in this process; the exit status, or an exception from a target that crashed."""
     own = FOUND / name
     (own / "corpus").mkdir(parents=True, exist_ok=True)
     if guided:
