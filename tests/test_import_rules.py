@@ -47,6 +47,7 @@ CLIENT_ARROWS: Mapping[str, tuple[str, ...]] = {
 # Rooms that are more than one module.
 CLIENT_ROOM_OF_MODULE = {
     "aio": "client",
+    "agreement": "client",
     "answers": "client",
     "operations": "client",
     "proven_entries": "receipts",
@@ -159,7 +160,9 @@ def judge_client(found: Import) -> Iterator[str]:
         if room != "rpc" and not generated_stub:
             yield found.refuse("grpc is imported in lineage_ledger.rpc only")
     elif target not in sys.stdlib_module_names and target != "_typeshed":  # that one exists for type checkers alone
-        allowed = {"cli": CLI_THIRD_PARTY, "web": WEB_THIRD_PARTY, "monitor": MONITOR_THIRD_PARTY}.get(room, CLIENT_THIRD_PARTY)
+        allowed = {"cli": CLI_THIRD_PARTY, "web": WEB_THIRD_PARTY, "monitor": MONITOR_THIRD_PARTY}.get(
+            room, CLIENT_THIRD_PARTY
+        )
         if not any(found.target == name or found.target.startswith(f"{name}.") for name in allowed):
             yield found.refuse("not among the few packages that the client needs")
     if room == "formats" and target in IMPURE and found.importer != IMPURE_EXEMPT:

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from lineage_ledger import AsyncClient, Client, Emitter, PredictionId, RpcError, SigningKey
+from lineage_ledger.agreement import Steps
 from lineage_ledger.errors import LineageError, SignatureError, VerificationError
 from lineage_ledger.formats import admin, merkle, packed
 from lineage_ledger.formats.note import Signer
-from lineage_ledger.operations import Operations, Steps
+from lineage_ledger.operations import Operations
 from lineage_ledger.rpc import methods
 from lineage_ledger.v1 import entry_pb2
 from tests.support.rpc import admin_key

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from lineage_ledger import answers
+from lineage_ledger.agreement import Steps
 from lineage_ledger.errors import ForkError, LineageError, ProofError, RpcError, VerificationError
 from lineage_ledger.formats import merkle, packed
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.tlog_proof import TlogProof
-from lineage_ledger.operations import Operations, Steps, subject_of
+from lineage_ledger.operations import Operations, subject_of
 from lineage_ledger.rpc import methods
 from lineage_ledger.v1 import entries_pb2, entry_pb2, proofs_pb2, trace_pb2
 from tests.trace.graphs import Demo, demo

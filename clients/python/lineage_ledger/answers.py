@@ -10,7 +10,8 @@ from lineage_ledger.trace import digest_key
 from lineage_ledger.v1 import entries_pb2, entry_pb2, trace_pb2
 
 if TYPE_CHECKING:
-    from lineage_ledger.operations import InclusionProof, LoggedEntry, LoggedPrediction
+    from lineage_ledger.agreement import InclusionProof
+    from lineage_ledger.operations import LoggedEntry, LoggedPrediction
 
 
 def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:

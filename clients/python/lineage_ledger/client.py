@@ -7,6 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from lineage_ledger.agreement import InclusionProof, Steps, ask
 from lineage_ledger.answers import check_end, check_place
 from lineage_ledger.chain_receipts import VerifiedChain
 from lineage_ledger.errors import RpcError
@@ -15,12 +16,9 @@ from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.operations import (
-    InclusionProof,
     LoggedEntry,
     LoggedPrediction,
     Operations,
-    Steps,
-    ask,
     parsed,
     subject_of,
 )
