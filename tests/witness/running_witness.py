@@ -111,8 +111,8 @@ class WitnessHere:
     def start(self) -> None:
         listener = Listener(self._listen)
         self._listen, self.url = listener.url.removeprefix("http://"), listener.url
-        witness = self._life.enter_context(open_witness(self._folder, self.cosigner, self._logs))
-        server = WebServer(make_app(witness), listener.socket)
+        self.witness = self._life.enter_context(open_witness(self._folder, self.cosigner, self._logs))
+        server = WebServer(make_app(self.witness), listener.socket)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         self._life.callback(thread.join)

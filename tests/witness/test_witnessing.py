@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from lineage_ledger.emitter import Emitter, Policy, WhenFull
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note
 from lineage_ledger.formats.witness_policy import WitnessPolicy
@@ -21,6 +22,7 @@ from lineage_ledger_server.ledger import open_ledger
 from tests.cli.recorded_ledger import run
 from tests.support.rpc import admin_stub, reason_of, registered
 from tests.support.server import RunningServer
+from tests.support.stored import numbered, opened
 from tests.witness.running_witness import WitnessHere
 
 WITNESSED, PUBLISHED, DURABLE = (
@@ -211,6 +213,30 @@ def test_nothing_is_published_before_the_first_quorum(town: Town) -> None:
         town.witnesses[0].start()
         town.witnesses[2].start()
         assert until(lambda: size_of(checkpoint(server, witnessed=False)))
+
+
+def test_an_emitter_s_batches_all_arrive(town: Town) -> None:
+    """With the quorum lost half way: nothing counts as acknowledged that is not witnessed, and all is in the end."""
+    with town.serve("--require-witnesses", "--witness-timeout", "0.3") as server:
+        policy = Policy(when_full=WhenFull.BLOCK, wait_for="witnessed", prove=True)
+        emitter = Emitter(server.address, ledger=server.verifier_key, key=registered(server).key, policy=policy)
+        binding = emitter.bind(bytes(range(32)))
+        ids = [binding.emit(bytes(32), bytes(32)) for _ in range(500)]
+        assert emitter.flush(20)
+        for witness in town.witnesses[:2]:
+            witness.stop()
+        ids += [binding.emit(bytes(32), bytes(32)) for _ in range(500)]
+        assert not emitter.flush(1.5)
+        for witness in town.witnesses[:2]:
+            witness.start()
+        ids += [binding.emit(bytes(32), bytes(32)) for _ in range(500)]
+        assert emitter.flush(40)
+        assert emitter.statistics.lost == 0
+        assert emitter.close()
+        assert server.stop() == 0
+    with opened(server.data) as reader:
+        logged = [number for _, number, entry in numbered(reader) if entry[0] == 0x0A]
+    assert sorted(logged) == [one.number for one in ids]
 
 
 def test_killed_and_restored(town: Town) -> None:
