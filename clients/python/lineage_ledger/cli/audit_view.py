@@ -41,10 +41,19 @@ def verdict(report: Report) -> Iterator[View]:
     for line in report.failures:
         yield (("failed: ", "bold red"), (line, ""))
     yield {
-        0: (("All entries, hashes, links and signatures check.", "bold green"),),
+        0: ((_passed(report), "bold green"),),
         1: ((f"Findings: {report.finding_count:,}. This ledger is not as it was written.", "bold red"),),
         2: (("The audit could not be carried out; this is not a pass.", "bold red"),),
     }[report.exit_status]
+
+
+def _passed(report: Report) -> str:
+    covered = report.covered
+    if covered.entries_from:
+        return f"All entries, hashes, links and signatures from index {covered.entries_from:,} on check."
+    if covered.signatures_from:
+        return f"All entries, hashes and links check, and signatures from index {covered.signatures_from:,} on."
+    return "All entries, hashes, links and signatures check."
 
 
 def _compared(report: Report) -> Iterator[str]:
@@ -54,6 +63,10 @@ def _compared(report: Report) -> Iterator[str]:
     for name, is_so in (("stored hashes", covered.tiles), ("rows", covered.rows), ("derived indexes", covered.indexes)):
         if is_so:
             yield name
+
+
+def _shared(report: Report) -> str:
+    return f"{report.processes} processes" if report.processes > 1 else "1 process"
 
 
 def _counted(report: Report) -> Fields:
@@ -73,6 +86,6 @@ def _counted(report: Report) -> Fields:
             ("producers", f"{counts.producers:,}"),
             ("conflicts", f"{counts.conflicts:,}"),
             ("predictions declared lost", f"{counts.lost:,}"),
-            ("checked", f"{report.entries_per_second:,.0f} entries/s, {report.seconds:.1f} s"),
+            ("checked", f"{report.entries_per_second:,.0f} entries/s, {report.seconds:.1f} s, {_shared(report)}"),
         ]
     )
