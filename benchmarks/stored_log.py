@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lineage_ledger.emitter.ring import Cut
 from lineage_ledger.emitter.sealer import ChainSealer
-from lineage_ledger.formats import admin, keys, packed
+from lineage_ledger.formats import admin, keys, packed, statement
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.data_dir import DataDir
@@ -38,27 +38,52 @@ def check_free_disk(folder: Path, entries: int, batch_entries: int) -> None:
 
 
 def make(root: Path, entries: int, batch_entries: int) -> Verifier:
-    """A ledger in the folder `root`, of at least so many entries in one chain; returns its verifier key."""
+    """A ledger in the folder `root`, of at least so many entries in one chain; returns its verifier key.
+
+    The predictions are of a model with its run, data, code and environment on record.
+    """
     ledger = open_ledger(DataDir(root), origin=_ORIGIN)
     try:
         key = keys.SigningKey.generate()
         _register(ledger, key)
         sealer = ChainSealer(_ORIGIN, key)
         batch = packed.pack([_prediction(number) for number in range(batch_entries)])
-        sealed = sealer.open(None)
         waiting: deque[Future[Outcome]] = deque()
-        for first in range(0, entries, batch_entries):
+        waiting.append(_submit(ledger, check_batch(sealer.open(None).packed or b"", _ORIGIN)))
+        lineage = _lineage()
+        deployment_hash = statement.statement_hash(lineage[-1])
+        start = len(lineage)
+        sealed = sealer.seal(Cut(0, start, packed.pack(lineage), start, []), [])
+        for first in range(start, entries, batch_entries):
             waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
             if len(waiting) == _IN_FLIGHT:
                 waiting.popleft().result(60)
             cut = Cut(first, first + batch_entries, batch, batch_entries, [])
-            sealed = sealer.seal(cut, [hashlib.sha256(b"deployment").digest()])
+            sealed = sealer.seal(cut, [deployment_hash])
         waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
         while waiting:
             waiting.popleft().result(60)
         return ledger.verifier
     finally:
         ledger.close()
+
+
+def _lineage() -> list[bytes]:
+    """Statements on the way from a prediction; the deployment is the last."""
+    data, code, environment, model = (
+        f"sha256:{hashlib.sha256(name).hexdigest()}" for name in (b"data", b"code", b"environment", b"model")
+    )
+    return [
+        statement.artifact(kind="dataset", digest=data, name="loans", size_bytes=1_048_576),
+        statement.artifact(kind="code", digest=code, name="training code"),
+        statement.artifact(kind="environment", digest=environment, name="python 3.11"),
+        statement.artifact(kind="model", digest=model, name="loan model", version="1"),
+        statement.run(
+            kind="training", name="train", inputs=[data], outputs=[model], code=code, environment=environment,
+            parameters={"learning_rate": 0.1, "seed": 7},
+        ),
+        statement.deployment(name="loans", model=model, server="benchmark"),
+    ]  # fmt: skip
 
 
 def _prediction(number: int) -> bytes:
