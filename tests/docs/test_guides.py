@@ -16,8 +16,17 @@ from lineage_ledger.audit import state, workers
 from lineage_ledger.cli import record
 from lineage_ledger.cli import settings as command_settings
 from lineage_ledger.emitter import settings as emitter_settings
-from lineage_ledger.formats import prediction, receipt, seal, strict_rules
-from lineage_ledger.sources import read_ahead, tiled
+from lineage_ledger.formats import (
+    ledger_keys,
+    prediction,
+    receipt,
+    seal,
+    strict_rules,
+    witness_policy,
+    witness_protocol,
+)
+from lineage_ledger.sources import bounds, read_ahead
+from lineage_ledger_server import head
 from lineage_ledger_server.cli.serve import serve
 from lineage_ledger_server.services import admin, append, entries, find
 from lineage_ledger_server.serving import endpoint as grpc_endpoint
@@ -27,6 +36,7 @@ from tests.docs import guide
 from tests.support.server import RunningServer
 
 OPERATIONS = (guide.DOCS / "operations.md").read_text()
+WITNESSES = (guide.DOCS / "witnesses.md").read_text()
 EMITTING = (guide.DOCS / "emitting.md").read_text()
 
 LIMITS = {
@@ -51,17 +61,21 @@ LIMITS = {
     "references of a trace": trace.MAX_EDGES,
     "lineage receipt": receipt.MAX_RECEIPT_BYTES,
     "entries in a lineage receipt": receipt.MAX_RECEIPT_ENTRIES,
+    "changes of the ledger's key": ledger_keys.MAX_CHANGES,
     "files that an artifact lists": record.MAX_LISTED_FILES,
     "opinion of an attestation": record._MAX_PREDICATE_BYTES,
     "map of the log, which grows": environment.MAX_MAP_BYTES,
     "processes and threads that read the log at a time": environment.MAX_READERS,
+    "checkpoint with all its cosignatures": head.MAX_NOTE_BYTES,
+    "witnesses of a policy, and logs, and groups of it": witness_policy.MAX_DEFINITIONS,
+    "request to a witness": witness_protocol.MAX_REQUEST_BYTES,
     "HTTP connections at a time; more are answered 503": web.MAX_CONNECTIONS,
     "headers of an HTTP request": web.MAX_HEADER_BYTES,
     "time to send an HTTP request, and to take any part of the answer": web.REQUEST_S,
     "time that an HTTP connection may be idle": web.KEEP_ALIVE_S,
     "file that an audit goes on from (`--since`), some 700,000 chains": state.MAX_STATE_BYTES,
     "time that a process of an audit may take for 65,536 entries": int(workers.TIMEOUT_S),
-    "entries of an exported or remote log that an audit takes on": tiled.MAX_SIZE,
+    "entries of an exported or remote log that an audit takes on": bounds.MAX_SIZE,
     "connections of an audit to a web server, for each process": http_client.MAX_CONNECTIONS,
     "fetched ahead by an audit, for each process, besides a bundle a connection": read_ahead.MAX_HELD_BYTES,
 }
@@ -78,11 +92,17 @@ def test_the_guide_for_who_runs_a_ledger_works(tmp_path: Path) -> None:
     guide.run(OPERATIONS, tmp_path, replaced)
 
 
+def test_the_guide_for_witnesses_works(tmp_path: Path) -> None:
+    printed = guide.run(WITNESSES, tmp_path, {})
+    assert "witnessed: by w" in printed
+    assert '"witnesses_required": true' in printed
+
+
 def test_each_command_in_the_text_exists() -> None:
     from lineage_ledger.cli.app import lineage
 
     context = click.Context(lineage)
-    for text in (OPERATIONS, EMITTING):
+    for text in (OPERATIONS, WITNESSES, EMITTING):
         for name, below in re.findall(r"`lineage ([a-z]+)(?: ([a-z]+))?", text):
             command = lineage.get_command(context, name)
             assert command is not None, name

@@ -187,7 +187,7 @@ FAULTS: dict[Callable[[Exported], None], set[tuple[str, str]]] = {
     edited_tile: {("tile_changed", "tile level 0 number 3")},
     edited_upper_tile: {("tile_changed", "tile level 1 number 0")},
     missing_bundle: {("bundle_missing", "bundle 4")},
-    missing_tile: {("tile_changed", "tile level 0 number 4")},
+    missing_tile: {("tile_missing", "tile level 0 number 4")},
     missing_upper_tile: {("tile_missing", "tile level 1 number 0")},
     truncated_bundle: {("entry_unreadable", "entry 1480")},
     truncated_tile: {("tile_changed", "tile level 0 number 5")},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,14 @@ def test_a_server_that_is_away_is_no_finding_and_no_pass(server: RunningServer) 
         report = document(audited(server, *way, "--json"))
         assert (report["exit_status"], report["findings"]) == (2, [])
         assert str(port) in report["failures"][0]
+
+
+def wait_until_gone(port: int) -> None:
+    """The process that serves HTTP notices a moment later that the server ended."""
+    with suppress(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", port)).close()
+            time.sleep(0.02)
 
 
 def test_a_server_that_goes_away_meanwhile_is_no_finding_and_no_pass(ledger: StoredLedger, tmp_path: Path) -> None:

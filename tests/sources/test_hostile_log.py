@@ -14,7 +14,7 @@ import pytest
 from lineage_ledger.audit import Report, audit
 from lineage_ledger.formats import tiles
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.sources import tiled
+from lineage_ledger.sources import bounds
 from lineage_ledger.sources.folder import open_folder
 from lineage_ledger.sources.http import open_url
 from lineage_ledger.sources.read_ahead import MAX_HELD_BYTES, ReadAhead
@@ -103,8 +103,8 @@ def test_what_may_not_be_read_is_no_finding(log: Path, builder: Builder) -> None
 def test_a_checkpoint_over_what_is_not_there_keeps_nobody_busy(
     log: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
-    monkeypatch.setattr(tiled, "_MISSING_ALLOWED", 5)
-    monkeypatch.setattr(tiled, "MAX_SIZE", 1 << 32)
+    monkeypatch.setattr(bounds, "_MISSING_ALLOWED", 5)
+    monkeypatch.setattr(bounds, "MAX_SIZE", 1 << 32)
     note = Checkpoint(builder.origin, 1 << 32, bytes(32)).sign(builder.signer)
     report = audit(open_folder(log, note), builder.verifier, processes=processes)
     assert report.exit_status == 1
@@ -112,7 +112,7 @@ def test_a_checkpoint_over_what_is_not_there_keeps_nobody_busy(
     assert any("given up" in failure for failure in report.failures)
 
 
-@pytest.mark.parametrize("size", [tiled.MAX_SIZE + 1, (1 << 63) - 1])
+@pytest.mark.parametrize("size", [bounds.MAX_SIZE + 1, (1 << 63) - 1])
 def test_a_checkpoint_over_more_than_can_be_is_no_pass(log: Path, builder: Builder, size: int) -> None:
     note = Checkpoint(builder.origin, size, bytes(32)).sign(builder.signer)
     with pytest.raises(OSError, match="this release audits up to"):
@@ -199,17 +199,28 @@ def hung_up(connection: socket.socket, content: bytes) -> None:
     connection.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.parametrize("path", [BUNDLE, "checkpoint"])
+def test_what_comes_too_slowly_is_no_finding_and_no_pass(log: Path, builder: Builder, path: str) -> None:
+    try:
+        report = served(log, builder, slow, path, timeout_s=0.5)
+    except OSError as error:
+        assert path == "checkpoint"
+        assert path in str(error)
+    else:
+        assert (report.exit_status, report.findings) == (2, [])
+
+
 @pytest.mark.parametrize("path", [BUNDLE, "tile/0/002", "checkpoint"])
-@pytest.mark.parametrize("fault", [slow, cut_off, sent_away, broken, forbidden, hung_up])
+@pytest.mark.parametrize("fault", [cut_off, sent_away, broken, forbidden, hung_up])
 def test_what_could_not_be_read_is_no_finding_and_no_pass(
     log: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch, fault: Fault, path: str
 ) -> None:
     monkeypatch.setattr("lineage_ledger.web._BACKOFF_FIRST_S", 0.001)
     if path == "checkpoint":
         with pytest.raises(OSError, match="checkpoint"):
-            served(log, builder, fault, path, timeout_s=0.2)
+            served(log, builder, fault, path)
         return
-    report = served(log, builder, fault, path, timeout_s=0.2)
+    report = served(log, builder, fault, path)
     assert (report.exit_status, report.findings) == (2, [])
     assert path in report.failures[0]
 

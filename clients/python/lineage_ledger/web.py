@@ -11,6 +11,7 @@ import io
 import random
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -80,6 +81,7 @@ class HttpClient:
             raise SettingsError(f"{ca_file}: not a file of certificates (PEM): {error}") from error
         self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
         self._retries = retries
+        self._closed = threading.Event()
         self._pool = urllib3.PoolManager(maxsize=MAX_CONNECTIONS, block=True, ssl_context=context)
         self._pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
@@ -98,7 +100,8 @@ class HttpClient:
                 if not _is_passing(response.status) or attempt == self._retries:
                     raise WebError(_advice(url, response.status), url=url, status=response.status)
             full_s = min(_BACKOFF_FIRST_S * 2**attempt, _BACKOFF_MAX_S)
-            time.sleep(full_s * random.uniform(0.5, 1.0))  # noqa: S311  (jitter is no secret)
+            if self._closed.wait(full_s * random.uniform(0.5, 1.0)):  # noqa: S311  (jitter is no secret)
+                raise WebError(f"{url}: given up: nobody waits for it any more", url=url)
             attempt += 1
 
     def post(self, url: str, body: bytes, content_type: str, max_bytes: int) -> HttpResponse:
@@ -106,7 +109,8 @@ class HttpClient:
         return self._exchange("POST", url, max_bytes, body, content_type)
 
     def close(self) -> None:
-        """Close the connections; another request would open new ones."""
+        """Close the connections that are idle; requests under way are not tried again."""
+        self._closed.set()
         self._pool.clear()
 
     def _exchange(

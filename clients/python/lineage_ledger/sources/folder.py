@@ -39,6 +39,9 @@ class FolderReader:
             raise UnusableFileError(f"{self._root / path} is not of the length that it said it has")
         return content
 
+    def close(self) -> None:
+        """See `FileReader.close`."""
+
     def _open(self, path: str) -> int:
         """A descriptor, for which no pipe holds us up; each folder on the way is opened from the one before."""
         *folders, name = path.split("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from lineage_ledger.errors import SettingsError
 from lineage_ledger.sources.tiled import MissingFileError, TiledSource, UnusableFileError
 from lineage_ledger.web import DEFAULT_TIMEOUT_S, MAX_CONNECTIONS, HttpClient, WebError, check_url
 
@@ -30,13 +31,24 @@ class HttpReader:
                 raise UnusableFileError(str(error)) from error
             raise ConnectionError(str(error)) from error
 
+    def close(self) -> None:
+        """See `FileReader.close`."""
+        self._client.close()
+
 
 def open_url(
-    url: str, note: bytes | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S, ca_file: Path | None = None
+    url: str,
+    note: bytes | None = None,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    ca_file: Path | None = None,
+    in_runs: bool = False,
 ) -> TiledSource:
     """The log at `url`, under `note` or the checkpoint that is served. Raises `OSError`, `SettingsError`."""
     check_url(url)
+    if "?" in url or "#" in url:
+        raise SettingsError(f"{url!r} has a query or a fragment; give the URL below which `checkpoint` and `tile/` lie")
     files = HttpReader(HttpClient(timeout_s, ca_file=ca_file), url)
-    source = TiledSource(files, note, threads=MAX_CONNECTIONS)
-    source.reopen = partial(open_url, url, source.note, timeout_s=timeout_s, ca_file=ca_file)
+    source = TiledSource(files, note, threads=MAX_CONNECTIONS, in_runs=in_runs)
+    source.reopen = partial(open_url, url, source.note, timeout_s=timeout_s, ca_file=ca_file, in_runs=True)
     return source

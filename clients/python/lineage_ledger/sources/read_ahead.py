@@ -16,14 +16,18 @@ class ReadAhead(Generic[T]):
     """Gives the pieces [0, end) that `fetch` brings; one thread asks, mostly in order.
 
     A jump begins anew at the piece asked for. How far it reads ahead doubles with each piece that comes in order, up
-    to two pieces a thread: after a jump nobody knows yet whether what follows is wanted.
+    to two pieces a thread: after a jump nobody knows yet whether what follows is wanted. It never goes beyond a
+    multiple of `stride`, where whoever asks jumps.
     """
 
-    def __init__(self, fetch: Callable[[int], T], end: int, weigh: Callable[[T], int], threads: int) -> None:
+    def __init__(
+        self, fetch: Callable[[int], T], end: int, weigh: Callable[[T], int], threads: int, stride: int | None = None
+    ) -> None:
         self._fetch = fetch
         self._end = end
         self._weigh = weigh
         self._threads = threads
+        self._stride = stride or max(end, 1)
         self._executor: ThreadPoolExecutor | None = None
         self._coming: dict[int, Future[T]] = {}
         self._next = 0
@@ -35,7 +39,7 @@ class ReadAhead(Generic[T]):
             self._drop()
             self._next, self._distance = number, 1
         self._distance = min(2 * self._distance, 2 * self._threads)
-        self._submit(number + self._distance)
+        self._submit(min(number + self._distance, (number // self._stride + 1) * self._stride))
         return self._coming.pop(number).result()
 
     def close(self) -> None:

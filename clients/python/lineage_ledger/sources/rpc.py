@@ -14,8 +14,9 @@ from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
 from lineage_ledger.formats.tiles import TILE_WIDTH
 from lineage_ledger.rpc import methods
 from lineage_ledger.rpc.status import REFUSALS
+from lineage_ledger.sources.bounds import RUN_BUNDLES, Absences, size_said
 from lineage_ledger.sources.read_ahead import ReadAhead
-from lineage_ledger.sources.tiled import CHECKPOINT_PATH, size_said
+from lineage_ledger.sources.tiled import CHECKPOINT_PATH
 from lineage_ledger.v1 import entries_pb2, proofs_pb2
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lineage_ledger.rpc.endpoint import Endpoint
 
 _THREADS = 4
-_RUN_BUNDLES = 8
+_CALL_BUNDLES = 8
 """Bundles of one call: enough that the call costs little, few enough that their longest entries fit into memory."""
 _ATTEMPTS = 4
 _WAIT_FIRST_S = 0.25
@@ -41,30 +42,44 @@ class RpcSource:
 
     has_tiles = False
 
-    def __init__(self, endpoint: Endpoint, note: bytes | None = None, *, is_witnessed: bool = False) -> None:
+    def __init__(
+        self, endpoint: Endpoint, note: bytes | None = None, *, is_witnessed: bool = False, in_runs: bool = False
+    ) -> None:
         from lineage_ledger.rpc.connection import Connection  # Late: it imports grpc, which takes 0.1 s.
 
         self._connection: Connection = Connection(endpoint)
         self.note = _answered(lambda: self._checkpoint(is_witnessed)) if note is None else note
         self.checkpoints = [(CHECKPOINT_PATH, self.note)]
         self.size = size_said(self.note)
-        self.reopen: Callable[[], RpcSource] = partial(RpcSource, endpoint, self.note)
+        self.reopen: Callable[[], RpcSource] = partial(RpcSource, endpoint, self.note, in_runs=True)
         self._bundles = (self.size + TILE_WIDTH - 1) // TILE_WIDTH
-        runs = (self._bundles + _RUN_BUNDLES - 1) // _RUN_BUNDLES
-        self._ahead = ReadAhead(self._run, runs, lambda bundles: sum(map(len, bundles)), _THREADS)
+        runs = (self._bundles + _CALL_BUNDLES - 1) // _CALL_BUNDLES
+        stride = RUN_BUNDLES // _CALL_BUNDLES if in_runs else None
+        self._ahead = ReadAhead(self._run, runs, lambda bundles: sum(map(len, bundles)), _THREADS, stride)
         self._held: tuple[int, list[bytes]] = -1, []
+        self._absences = Absences()
 
     def bundle(self, number: int) -> tuple[None, bytes]:
         """See `LogSource.bundle`. What the server refuses to give because it is corrupt is missing."""
-        run, place = divmod(number, _RUN_BUNDLES)
+        run, place = divmod(number, _CALL_BUNDLES)
         if self._held[0] != run:
             try:
                 self._held = run, self._ahead.get(run)
             except LineageError:
-                # One of its bundles is to blame; the others can still be had.
                 self._held = -1, []
-                return None, self._range(number, number + 1)[0]
+                return None, self._alone(number)
+        self._absences.found()
         return None, self._held[1][place]
+
+    def _alone(self, number: int) -> bytes:
+        """A bundle whose neighbour may be the one to blame for a call that failed."""
+        try:
+            (packed,) = self._range(number, number + 1)
+        except LineageError:
+            self._absences.missing()
+            raise
+        self._absences.found()
+        return packed
 
     def tile_hashes(self, level: int, number: int, width: int) -> bytes:
         """See `LogSource.tile_hashes`; there are none."""
@@ -89,8 +104,8 @@ class RpcSource:
         self._connection.close()
 
     def _run(self, number: int) -> list[bytes]:
-        first = number * _RUN_BUNDLES
-        return self._range(first, min(first + _RUN_BUNDLES, self._bundles))
+        first = number * _CALL_BUNDLES
+        return self._range(first, min(first + _CALL_BUNDLES, self._bundles))
 
     def _range(self, first: int, end: int) -> list[bytes]:
         """The bundles [first, end), packed."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lineage_ledger import kernel
 from lineage_ledger.errors import LineageError, MalformedError, ProofError
 from lineage_ledger.formats import merkle, tiles
-from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.merkle import HASH_SIZE
-from lineage_ledger.formats.note import MAX_NOTE_BYTES, Note
+from lineage_ledger.formats.note import MAX_NOTE_BYTES
 from lineage_ledger.formats.packed import LENGTH_BYTES
 from lineage_ledger.formats.strict_rules import MAX_ENTRY_BYTES
 from lineage_ledger.formats.tiles import TILE_WIDTH
+from lineage_ledger.sources.bounds import RUN_BUNDLES, Absences, size_said
 from lineage_ledger.sources.read_ahead import ReadAhead
 
 CHECKPOINT_PATH = "checkpoint"
-MAX_SIZE = 1 << 36
-"""Entries of a log that is taken on. What a checkpoint says costs nothing, and what is planned for it costs memory."""
-_MISSING_ALLOWED = 1_000
+_MAX_TILE_BYTES = 2 * tiles.TILE_SIZE
+"""What is read of a tile: of one that is somewhat too long the audit says how long it is."""
 
 
 class MissingFileError(LineageError):
@@ -41,36 +39,42 @@ class FileReader(Protocol):
         and `OSError` if it could not be read now.
         """
 
+    def close(self) -> None:
+        """Nothing more will be read."""
+
 
 class TiledSource:
     """The `LogSource` over files, under the checkpoint that is there when it is opened, or `note` if that is given.
 
     The log may grow meanwhile: what is beyond that checkpoint is not looked at. With `threads` bundles are fetched
-    ahead of their turn by as many. Raises `OSError` if there is no checkpoint to be read.
+    ahead of their turn by as many; `in_runs`, not beyond the run of bundles that a process audits by itself. Raises
+    `OSError` if there is no checkpoint to be read.
     """
 
     has_tiles = True
     reopen: Callable[[], TiledSource] | None = None
 
-    def __init__(self, files: FileReader, note: bytes | None = None, *, threads: int = 0) -> None:
+    def __init__(
+        self, files: FileReader, note: bytes | None = None, *, threads: int = 0, in_runs: bool = False
+    ) -> None:
         self._files = files
         self.note = read_checkpoint(files) if note is None else note
         self.checkpoints = [(CHECKPOINT_PATH, self.note)]
         self.size = size_said(self.note)
         self._tiles: dict[int, tuple[int, bytes]] = {}
         bundles = (self.size + TILE_WIDTH - 1) // TILE_WIDTH
-        self._ahead = ReadAhead(self._fetch, bundles, _weight, threads) if threads else None
-        self._missing, self._found = 0, 0
-        self._lock = threading.Lock()
+        stride = RUN_BUNDLES if in_runs else None
+        self._ahead = ReadAhead(self._fetch, bundles, _weight, threads, stride) if threads else None
+        self._absences = Absences()
 
     def bundle(self, number: int) -> tuple[bytes, bytes]:
         """See `LogSource.bundle`. A missing tile of level 0 gives no hashes, so that its entries are still read."""
         try:
             found = self._fetch(number) if self._ahead is None else self._ahead.get(number)
         except LineageError:
-            self._count_missing()
+            self._absences.missing()
             raise
-        self._found += 1
+        self._absences.found()
         return found
 
     def tile_hashes(self, level: int, number: int, width: int) -> bytes:
@@ -107,6 +111,7 @@ class TiledSource:
         """End what reads ahead."""
         if self._ahead is not None:
             self._ahead.close()
+        self._files.close()
 
     def _fetch(self, number: int) -> tuple[bytes, bytes]:
         width = tiles.tile_width(0, number, self.size)
@@ -120,7 +125,7 @@ class TiledSource:
         """A tile as it is, or as much of the full one, if it has become full since, as `width` says."""
         max_bytes = width * HASH_SIZE
         try:
-            return self._files.read(tiles.tile_path(level, number, width), max_bytes + 1)
+            return self._files.read(tiles.tile_path(level, number, width), _MAX_TILE_BYTES)
         except MissingFileError:
             if width == TILE_WIDTH:
                 raise
@@ -139,12 +144,6 @@ class TiledSource:
         except (MalformedError, IndexError):
             return packed  # The audit says what is wrong with it.
 
-    def _count_missing(self) -> None:
-        """Whoever writes a checkpoint over 2^62 entries must not keep an audit busy with files that are not there."""
-        self._missing += 1
-        if self._missing > self._found + _MISSING_ALLOWED:
-            raise OSError(f"{self._missing} bundles are missing, and {self._found} are there: given up")
-
 
 def read_checkpoint(files: FileReader) -> bytes:
     """The checkpoint of a log, a signed note of at most 1,000,000 bytes. Raises `OSError` if there is none."""
@@ -152,20 +151,6 @@ def read_checkpoint(files: FileReader) -> bytes:
         return files.read(CHECKPOINT_PATH, MAX_NOTE_BYTES)
     except LineageError as error:
         raise FileNotFoundError(f"no log is there: {error}") from error
-
-
-def size_said(note: bytes) -> int:
-    """The size that a checkpoint says, nobody having looked at its signature; 0 if it cannot be read.
-
-    Raises `OSError` beyond `MAX_SIZE`.
-    """
-    try:
-        size = Checkpoint.parse(Note.parse(note).text).size
-    except LineageError:
-        return 0
-    if size > MAX_SIZE:
-        raise OSError(f"the checkpoint is over {size:,} entries; this release audits up to {MAX_SIZE:,}")
-    return size
 
 
 def _weight(bundle: tuple[bytes, bytes]) -> int:
