@@ -234,3 +234,16 @@ def test_a_source_that_cannot_be_opened_again_is_audited_by_one_process(ledger: 
     right = ledger.source()
     report = audit(Once(right.bundles, right.tiles, right.checkpoint, right.size), ledger.verifier, processes=4)
     assert (report.exit_status, report.processes) == (0, 1)
+
+
+def test_a_small_log_is_audited_by_one_process_unless_more_are_asked_for(ledger: Builder) -> None:
+    assert audit(ledger.source(), ledger.verifier, processes=None).processes == 1
+
+
+@pytest.mark.usefixtures("small_runs")
+def test_a_log_that_takes_one_process_long_is_shared(ledger: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "_MIN_SHARED_S", 0.0)
+    monkeypatch.setattr(MODULE, "_cpus", lambda: 64)
+    report = audit(ledger.source(), ledger.verifier, processes=None)
+    assert (report.processes, report.exit_status) == (8, 0)
+    assert outcome(report) == outcome(audit(ledger.source(), ledger.verifier))

@@ -122,13 +122,13 @@ class _Audit:
 
     def _pass(self, size: int, progress: Progress | None, processes: int | None) -> None:
         runs = list(_runs(self._read_from // BUNDLE_WIDTH, (size + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH))
-        if processes is None:
+        if processes is None and runs:
+            first, *runs = runs
             started = time.monotonic()
-            self._run(runs[0] if runs else range(0), size, progress)
-            left_s = (time.monotonic() - started) * len(runs[1:])
-            runs = runs[1:]
+            self._run(first, size, progress)
+            left_s = (time.monotonic() - started) / len(first) * sum(map(len, runs))
             processes = min(_cpus(), MAX_PROCESSES) if left_s > _MIN_SHARED_S else 1
-        with self._shared(runs, size, processes) as found:
+        with self._shared(runs, size, processes or 1) as found:
             for numbers in runs:
                 digest = next(found) if self._is_plain(numbers, size) else None
                 if digest is None:
@@ -176,7 +176,8 @@ class _Audit:
         hashes = stored
         if stored is not None and len(stored) != width * HASH_SIZE:
             found = f"{len(stored)} bytes of leaf hashes"
-            self._report.add(Finding.at_tile(0, number, "tile_changed", found, f"{width * HASH_SIZE}"))
+            kind = "tile_changed" if stored else "tile_missing"
+            self._report.add(Finding.at_tile(0, number, kind, found, f"{width * HASH_SIZE}"))
             hashes = None
         if (hashes is not None or not self._source.has_tiles) and self._good_bundle(number, width, hashes, packed):
             return
