@@ -92,8 +92,9 @@ demo: $(INSTALLED) ## train, serve, trace, prove and audit a real model, in a fo
 	$(BIN)/lineage demo
 
 .PHONY: bench
-bench: $(INSTALLED) ## cost of emit() and durable predictions a second, as JSON
+bench: $(INSTALLED) ## cost of emit(), durable predictions a second, rate and memory of an audit, as JSON
 	$(BIN)/python -m benchmarks.emit --json
+	$(BIN)/python -m benchmarks.audit --quick --json
 
 .PHONY: proto
 proto: ## generate lineage_ledger.v1 anew from proto/, with the pinned generator
