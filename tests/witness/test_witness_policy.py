@@ -14,9 +14,12 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Cosigner, Note, Signer
 from lineage_ledger.formats.witness_policy import MAX_DEFINITIONS, MAX_POLICY_BYTES, WitnessPolicy
 
-LOG = Signer("example.com/log", keys.SigningKey.generate())
-OTHER_LOG = Signer("example.com/other", keys.SigningKey.generate())
-COSIGNERS = {name: Cosigner(f"{name.lower()}.example/w", keys.SigningKey.generate()) for name in "ABCDEF"}
+LOG = Signer("example.com/log", keys.SigningKey.from_seed(bytes([1]) * 32))
+OTHER_LOG = Signer("example.com/other", keys.SigningKey.from_seed(bytes([2]) * 32))
+# Fixed seeds: what tests are called must not change from one process to the next.
+COSIGNERS = {
+    name: Cosigner(f"{name.lower()}.example/w", keys.SigningKey.from_seed(name.encode() * 32)) for name in "ABCDEF"
+}
 TEXT = Checkpoint("example.com/log", 5, bytes(32)).encode()
 TIME = 1_700_000_000
 VKEY = {name: str(cosigner.verifier) for name, cosigner in COSIGNERS.items()}
