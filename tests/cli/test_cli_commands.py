@@ -25,7 +25,7 @@ from lineage_ledger.formats.note import Verifier
 from lineage_ledger.kernel import KERNEL
 from tests.cli.recorded_ledger import DIGEST, make_checkout, run, run_json
 
-OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "checkpoint", "stats")
+OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "checkpoint", "monitor", "stats")
 VKEY = str(Verifier("example.com/ledger/test", keys.SigningKey.from_seed(bytes(32)).public_key))
 
 

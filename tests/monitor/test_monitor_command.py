@@ -69,11 +69,14 @@ def test_a_server_and_its_files_are_watched_and_only_the_new_is_read(
             _table("http", url=server.http_url, verifier_key=server.verifier_key),
         ]
         config.write_text('server = "127.0.0.1:1"\n' + "\n".join(tables) + "\n")
-        checked = []
+        checked, total = [], 0
         for count in (3, 2, 0):
             _grow(server, count)
-            result = _run("--config", config, "monitor", "--state", state, "--once")
+            result = _run("--config", config, "monitor", "--state", state, "--once", "--json")
             assert result.exit_code == 0, result.stderr
+            document = json.loads(result.stdout)
+            assert document["exit_status"] == 0
+            assert {each["tree_size"] for each in document["ledgers"].values()} == {2 + 2 * (total := total + count)}
             rounds = _logged(capfd)
             assert {each["event"] for each in rounds} == {"round"}
             assert {each["ledger"] for each in rounds} == {"grpc", "http"}
@@ -135,14 +138,14 @@ def test_it_runs_until_it_is_stopped_and_shows_metrics(tmp_path: Path, state: Pa
     with watched(
         subprocess.Popen(
             [sys.executable, "-c", program, "monitor", *options, "--metrics", "0", "--webhook", receiver.url],
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
     ) as process:
         try:
-            assert process.stdout is not None and process.stderr is not None
-            url = process.stdout.readline().removeprefix("metrics on ").strip()
+            assert process.stderr is not None
+            url = process.stderr.readline().removeprefix("metrics on ").strip()
             assert url.startswith("http://127.0.0.1:")
             assert json.loads(process.stderr.readline())["event"] == "round"
             text = urllib.request.urlopen(url, timeout=5).read().decode()

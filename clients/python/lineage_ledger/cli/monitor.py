@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from lineage_ledger.cli.options import Access, connection_options, examples
+from lineage_ledger.cli.options import Access, connection_options, examples, output_option
+from lineage_ledger.cli.output import Output, Table
 from lineage_ledger.cli.types import FILE, VERIFIER_KEY, WITNESS_POLICY, parse_verifier_key, read_witness_policy
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.note import Verifier
@@ -119,6 +120,7 @@ Many ledgers are tables of the settings file:
     metavar="N",
     help="How many share the audit of one ledger's new entries.",
 )
+@output_option
 @click.pass_context
 def monitor(
     context: click.Context,
@@ -136,6 +138,7 @@ def monitor(
     webhook_ca_file: Path | None,
     metrics: str | None,
     processes: int,
+    out: Output,
 ) -> None:
     """Watch ledgers: is what they show one history, and right?
 
@@ -149,6 +152,8 @@ def monitor(
     from lineage_ledger.monitor.view import Watched
     from lineage_ledger.monitor.webhook import Webhook
 
+    if out.as_json and not once:
+        raise click.UsageError("--json prints the document of one round: give --once; the log is JSON anyway")
     address = None if metrics is None else _address(metrics)
     sources = {"server": access.server, "url": url, "folder": folder}
     is_typed = any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _SOURCES)
@@ -175,9 +180,21 @@ def monitor(
     watching = Monitor(ledgers, state, stopped, interval_s=interval_s, webhook=hook, patience_s=unreachable_after_s)
     if address is not None:
         port = watching.metrics.serve(*address)
-        click.echo(f"metrics on http://{address[0]}:{port}/metrics")
+        out.remark(f"metrics on http://{address[0]}:{port}/metrics")
     if once:
-        context.exit(watching.once())
+        status = watching.once()
+        rows = [
+            (
+                name,
+                f"{found.checkpoint.size:,}" if found.checkpoint is not None else "",
+                f"{found.entries:,}",
+                ", ".join(failure.kind for failure in found.failures) or "all is right",
+            )
+            for name, found in sorted(watching.newest.items())
+        ]
+        document = {"ledgers": {name: found.document() for name, found in sorted(watching.newest.items())}}
+        out.show(document | {"exit_status": status}, Table(("ledger", "entries", "checked now", "found"), rows))
+        context.exit(status)
     for number in _STOP_SIGNALS:
         signal.signal(number, lambda *_: stopped.set())
     watching.run()

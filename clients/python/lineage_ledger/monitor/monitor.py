@@ -37,6 +37,8 @@ class Monitor:
         if not 1 <= len(names) <= MAX_LEDGERS or len(set(names)) != len(names):
             raise SettingsError(f"a monitor watches 1 to {MAX_LEDGERS} ledgers, each with a name of its own")
         self.metrics = Metrics(names)
+        self.newest: dict[str, Round] = {}
+        """By name, the newest round of each."""
         self._stopped = stopped
         self._interval_s = interval_s
         self._views = [View(watched, StateFolder(folder / quote(watched.name, safe=""))) for watched in ledgers]
@@ -63,7 +65,7 @@ class Monitor:
 
     def _round(self, number: int) -> Round:
         view = self._views[number]
-        found = view.round()
+        found = self.newest[view.watched.name] = view.round()
         self.metrics.observe(view.watched.name, found)
         self._alarms[number].note(found.failures)
         if not found.failures and found.checkpoint is not None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lineage_ledger.audit import AuditState, Report, audit
 from lineage_ledger.errors import (
@@ -84,6 +84,22 @@ class Round:
     is_witnessed: bool | None = None
     """Whether the checkpoint satisfies the witness policy; None: there is none."""
     seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "tree_size": self.checkpoint.size if self.checkpoint is not None else None,
+            "checkpoint": self.checkpoint.note.decode() if self.checkpoint is not None else None,
+            "block_time_unix_ns": self.block_time_unix_ns,
+            "entries_checked": self.entries,
+            "witnessed": self.is_witnessed,
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                {"kind": each.kind, "what": each.what, "evidence": each.evidence, "evidence_folder": each.folder}
+                for each in self.failures
+            ],
+            "exit_status": self.exit_status,
+        }
 
     @property
     def exit_status(self) -> int:
