@@ -56,13 +56,18 @@ def test_twice_on_a_running_ledger_and_everybody_follows(server, key_file, tmp_p
     with emitter, reader, Client(server.address, ledger=first) as old_client:
         before = _emit(emitter)
         old_receipt, old_proof = old_client.receipt(before[0]), old_client.receipt(1)
-        kept = old_client.checkpoint()
+        kept, first_note = old_client.signed_checkpoint()
         said = [rotate(server.data), rotate(server.data)]
         assert said[0]["replaced"] == first and said[1]["replaced"] == said[0]["verifier_key"]
         newest = said[1]["verifier_key"]
 
         after = _emit(emitter)
         assert emitter.statistics.lost == 0 and emitter.statistics.pending == 0
+        checkpoint_file = tmp_path / "kept.checkpoint"
+        checkpoint_file.write_bytes(first_note)
+        going_on = ["checkpoint", "--server", server.address, "--verifier-key", first, "-o", checkpoint_file]
+        assert run(*going_on)["continues_tree_size"] == kept.size
+        assert run(*going_on)["continues_tree_size"] > kept.size  # by another key than the pinned one now
         for prediction_id in (*before, *after):
             assert str(old_client.get_prediction(prediction_id).prediction_id) == prediction_id
         assert old_client.checkpoint().size > kept.size
@@ -228,7 +233,7 @@ def test_a_client_that_knows_a_change_is_not_told_otherwise(server, monkeypatch)
         rotate(server.data)
         assert isinstance(known, LedgerKeys)
         shorter = LedgerKeys(known.changes[:1])
-        monkeypatch.setattr("lineage_ledger.operations.follow_proven", lambda *_: (shorter, None))
+        monkeypatch.setattr("lineage_ledger.agreement.follow_proven", lambda *_: (shorter, None))
         with pytest.raises(VerificationError, match="other changes of the key"):
             client.checkpoint()
 

@@ -90,6 +90,10 @@ class Agreement:
         response = yield from ask(methods.GET_CHECKPOINT, proofs_pb2.GetCheckpointRequest(witnessed=witnessed))
         return (yield from self._agreed(response.checkpoint, known, may_be_older=witnessed)), response.checkpoint
 
+    def opened(self, signed: bytes) -> Steps[Checkpoint]:
+        """A checkpoint that was kept, if the ledger's key of its size signed it; nothing is said of its history."""
+        return (yield from self._opened(signed)).checkpoint
+
     def compare(self, signed: bytes) -> Steps[tuple[Checkpoint, Checkpoint]]:
         """The checkpoint that somebody else saw, and the newest one here, once both are proven to be of one history."""
         other = yield from self._opened(signed)

@@ -91,6 +91,13 @@ class Client:
         """
         return self._run(self._operations.signed_checkpoint(witnessed=witnessed))
 
+    def open_checkpoint(self, signed: bytes) -> Checkpoint:
+        """A checkpoint that was kept, a signed note, checked with the ledger's key of its size.
+
+        Asks the server only if that is another key than those known here.
+        """
+        return self._run(self._operations.opened(signed))
+
     def compare(self, signed: bytes) -> tuple[Checkpoint, Checkpoint]:
         """Hold a checkpoint that somebody else saw, a signed note, against the newest here; returns both, its first.
 

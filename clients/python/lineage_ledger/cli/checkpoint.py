@@ -6,7 +6,7 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,12 @@ from lineage_ledger.cli.options import Access, access_options, examples, output_
 from lineage_ledger.cli.output import Fields, Output
 from lineage_ledger.cli.receipt import FileError
 from lineage_ledger.cli.types import FILE
-from lineage_ledger.errors import LineageError, ProofError, VerificationError
+from lineage_ledger.errors import MalformedError, ProofError, VerificationError
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import MAX_NOTE_BYTES, Verifier
+from lineage_ledger.formats.note import MAX_NOTE_BYTES
+
+if TYPE_CHECKING:
+    from lineage_ledger.client import Client
 
 
 @click.command(
@@ -51,8 +54,9 @@ def checkpoint(path: Path | None, others: tuple[str, ...], witnessed: bool, acce
     A ledger that shows different histories to different people is caught when they compare what they saw (--compare).
     """
     notes = [_seen(other) for other in others]
-    kept = None if path is None else _kept(path, access.verifier)
+    kept_note = None if path is None else _kept(path)
     with access.client() as client:
+        kept = None if path is None or kept_note is None else _opened(client, path, kept_note)
         newest, note = client.signed_checkpoint(witnessed=witnessed)
         compared = [client.compare(each)[0] for each in notes]
         if path is not None and kept is not None:
@@ -113,20 +117,24 @@ def _seen(place: str) -> bytes:
         raise FileError(f"cannot read {place}: {error.strerror}") from error
 
 
-def _kept(path: Path, verifier: Verifier) -> Checkpoint | None:
-    """The checkpoint that the file holds; None if there is no file. Raises `FileError`."""
+def _kept(path: Path) -> bytes | None:
+    """What the file holds; None if there is no file. Raises `FileError`."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_NOTE_BYTES + 1)
+            return file.read(MAX_NOTE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _opened(client: Client, path: Path, note: bytes) -> Checkpoint:
+    """The checkpoint that was kept. Raises `FileError`."""
     try:
-        return Checkpoint.open(content, verifier)
-    except LineageError as error:
+        return client.open_checkpoint(note)
+    except (MalformedError, VerificationError) as error:
         raise FileError(
-            f"{path} is there and holds no checkpoint of {verifier.name}; choose another name ({error})"
+            f"{path} is there and holds no checkpoint of {client.origin}; choose another name ({error})"
         ) from error
 
 
