@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from lineage_ledger.errors import SettingsError
+from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.note import Cosigner, Note, Signer
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.monitor.state import StateError, StateFolder
 from tests.monitor.watched_logs import Ledger, Receiver, monitor_of
 from tests.sources import log_files
@@ -278,3 +283,56 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="file"):
         StateFolder(tmp_path / "file" / "prod")
+
+
+def test_a_ledger_that_changes_its_key_is_followed(ledger: Ledger, state: Path) -> None:
+    pinned = ledger.watched()
+    first = monitor_of(pinned, state=state)
+    assert first.once() == 0
+    ledger.builder.change_ledger_key(ledger.builder.new_key())
+    ledger.grow()
+    assert first.once() == 0
+    # A restart knows the new key from what the entries before said.
+    ledger.grow()
+    assert monitor_of(pinned, state=state).once() == 0
+    ledger.builder.signer = Signer(ledger.builder.origin, ledger.builder.new_key())
+    ledger.grow()
+    assert monitor_of(pinned, state=state).once() == 1
+
+
+@pytest.mark.parametrize("wrong", ["old", "new", "admin"])
+def test_a_key_that_nobody_put_in_force_is_not_followed(wrong: str, ledger: Ledger, state: Path) -> None:
+    pinned = ledger.watched()
+    assert monitor_of(pinned, state=state).once() == 0
+    ledger.builder.change_ledger_key(ledger.builder.new_key(), wrong=wrong)
+    ledger.grow()
+    monitor = monitor_of(pinned, state=state)
+    assert monitor.once() == 1
+    assert _sample(monitor.metrics.registry, "failing", kind="finding") == 1
+
+
+def test_a_checkpoint_without_its_witnesses_is_told(ledger: Ledger, state: Path) -> None:
+    cosigner = Cosigner("witness.example.com", SigningKey.generate())
+    policy = WitnessPolicy.parse(f"witness w {cosigner.verifier}\nquorum w\n".encode())
+    watched = dataclasses.replace(ledger.watched(), policy=policy)
+    with Receiver() as receiver:
+        monitor = monitor_of(watched, state=state, receiver=receiver)
+        assert monitor.once() == 1
+        assert _sample(monitor.metrics.registry, "witnessed") == 0
+        note = Note.parse((ledger.root / "checkpoint").read_bytes())
+        cosigned = Note(note.text, (*note.signatures, cosigner.cosign(note.text, 1_800_000_000))).encode()
+        (ledger.root / "checkpoint").write_bytes(cosigned)
+        assert monitor.once() == 0
+        assert _sample(monitor.metrics.registry, "witnessed") == 1
+    assert receiver.kinds == ["quorum"]
+
+
+def test_a_monitor_that_stumbles_goes_on(ledger: Ledger, state: Path) -> None:
+    """Whatever a source raises, the next round comes."""
+
+    def stumble() -> Any:
+        raise ZeroDivisionError("a fault of ours")
+
+    monitor = monitor_of(dataclasses.replace(ledger.watched(), open_source=stumble), state=state)
+    assert [monitor.once(), monitor.once()] == [2, 2]
+    assert _sample(monitor.metrics.registry, "failures_total", kind="not_checked") == 1

@@ -197,7 +197,7 @@ class View:
 
     def _check_witnesses(self, policy: WitnessPolicy, opened: SignedCheckpoint, found: Round) -> None:
         try:
-            policy.check(opened.note)
+            policy.check(opened.note, self.watched.verifier)
             found.is_witnessed = True
         except LineageError as error:
             found.is_witnessed = False
