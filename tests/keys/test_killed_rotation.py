@@ -8,15 +8,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from lineage_ledger.errors import SettingsError
-from lineage_ledger.formats import keys
+from lineage_ledger.formats import admin, keys
+from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger_server.data_dir import DataDir
-from lineage_ledger_server.ledger import open_ledger
+from lineage_ledger_server.errors import AdminError, DiskFullError, NotWritableError
+from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.ledger import Ledger, open_ledger
+from lineage_ledger_server.sequencer.signing import check_key_change
+from lineage_ledger_server.sequencer.submissions import Changed, Outcome, Work
 from tests.keys.rotating import run
 
 ORIGIN = "example.com/ledger/killed"
@@ -152,3 +159,69 @@ def test_a_strange_key_is_not_touched(rotated):
     with pytest.raises(SettingsError, match="no key that this ledger had"):
         open_ledger(rotated)
     assert rotated.ledger_key.read_bytes() == kept
+
+
+def _submitted(ledger: Ledger, work: Work) -> Outcome:
+    future: Future[Outcome] = Future()
+    ledger.sequencer.submit(work, future.set_result)
+    return future.result(20)
+
+
+@pytest.mark.parametrize("failing", ["head record", "key files"])
+def test_a_disk_that_fails_half_way(tmp_path, monkeypatch, failing):
+    """The change is committed; what comes after it is done as soon as it can be, without a restart."""
+    data_dir = DataDir(tmp_path / "l")
+    ledger = open_ledger(data_dir, origin=ORIGIN, block_interval_s=0.2)
+    old, admin_key = (keys.read_signing_key(path)[1] for path in (data_dir.ledger_key, data_dir.admin_key))
+    new = keys.SigningKey.generate()
+    keys.write_signing_key(data_dir.new_ledger_key, ORIGIN, new)
+    entry = admin.build_ledger_key_change(ORIGIN, old_key=old, new_key=new, time_unix_ns=1, admin_key=admin_key)
+    change = check_key_change(entry, ORIGIN, ledger.admin_public_keys, data_dir.new_ledger_key)
+    owner, name, error = (
+        (HeadRecord, "write", DiskFullError("no space"))
+        if failing == "head record"
+        else (DataDir, "promote_ledger_key", OSError("no space"))
+    )
+    step, failures = getattr(owner, name), [2]
+
+    def fails_twice(*arguments: object) -> object:
+        if failures[0]:
+            failures[0] -= 1
+            raise error
+        return step(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fails_twice)
+        outcome = _submitted(ledger, change)
+        assert isinstance(outcome, NotWritableError if failing == "head record" else Changed)
+        deadline = time.monotonic() + 10
+        while data_dir.new_ledger_key.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        while not ledger.signer.settled and time.monotonic() < deadline:
+            time.sleep(0.05)
+    head = ledger.reader.head()
+    assert Checkpoint.open(head.note, Verifier(ORIGIN, new.public_key)).size == head.size
+    ledger.close()
+    assert _vkey(data_dir.ledger_key) == data_dir.verifier_key.read_text().strip()
+    assert len(_keys(data_dir)) == 2
+
+
+def test_two_changes_at_a_time(tmp_path):
+    """Only one of them comes to be: the other replaces a key that is in force no more, or is about to be."""
+    data_dir = DataDir(tmp_path / "l")
+    ledger = open_ledger(data_dir, origin=ORIGIN)
+    old, admin_key = (keys.read_signing_key(path)[1] for path in (data_dir.ledger_key, data_dir.admin_key))
+    new = keys.SigningKey.generate()
+    keys.write_signing_key(data_dir.new_ledger_key, ORIGIN, new)
+    futures: list[Future[Outcome]] = [Future() for _ in range(8)]
+    for number, future in enumerate(futures):
+        entry = admin.build_ledger_key_change(
+            ORIGIN, old_key=old, new_key=new, time_unix_ns=1 + number, admin_key=admin_key
+        )
+        change = check_key_change(entry, ORIGIN, ledger.admin_public_keys, data_dir.new_ledger_key)
+        ledger.sequencer.submit(change, future.set_result)
+    outcomes = [future.result(20) for future in futures]
+    ledger.close()
+    assert [isinstance(outcome, Changed) for outcome in outcomes] == [True, *[False] * 7]
+    assert all(isinstance(outcome, AdminError) for outcome in outcomes[1:])
+    assert len(_keys(data_dir)) == 2

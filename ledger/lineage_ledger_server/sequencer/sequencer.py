@@ -160,8 +160,6 @@ class Sequencer:
             if group.key_change is not None:
                 self._signer.changed(*group.key_change)
             self._publish()
-            if group.key_change is not None:
-                self._settle_keys()
         head = self._head
         return [
             outcome if isinstance(outcome, Exception)
@@ -187,13 +185,15 @@ class Sequencer:
         self._on_head(head)
         self._write_due_s = time.monotonic() + self._block_interval_s
         self._set_status(Status(writable=True))
+        if not self._signer.settled:
+            self._settle_keys()
 
     def _settle_keys(self) -> None:
-        """The key files get their names; if they cannot, the ledger signs on, and the next start tries again."""
+        """The key files get their names; if they cannot, the ledger signs on, and tries again with the next block."""
         try:
             self._signer.settle()
         except Exception as error:  # noqa: BLE001  # the change is made and published; nobody must be told otherwise
-            _log.error("the new key's file could not be given its name; the next start does it", cause=str(error))
+            _log.error("the new key's file could not be given its name; the next block tries again", cause=str(error))
 
     def _set_status(self, status: Status, error: Exception | None = None) -> None:
         changed = status[:2] != self._status[:2]

@@ -98,6 +98,8 @@ class LedgerSigner:
     def __init__(self, data_dir: DataDir, ledger_keys: LedgerKeys) -> None:
         self._data_dir = data_dir
         self.keys = ledger_keys
+        self.settled = False
+        """Whether the key files have their names, as far as is known."""
         self._private: dict[bytes, keys.SigningKey] = {}
         for path in (data_dir.new_ledger_key, data_dir.ledger_key):
             if path.exists():
@@ -106,7 +108,8 @@ class LedgerSigner:
         if ledger_keys.newest.public_key not in self._private:
             raise SettingsError(
                 f"neither {data_dir.ledger_key} nor {data_dir.new_ledger_key.name} beside it is the ledger's key "
-                f"{ledger_keys.newest}, which the log says is in force; put that one back from its backup"
+                f"{ledger_keys.newest}, which the log says is in force; put that one back from its backup. If that is "
+                "a key from before a change, the log's row of changes is gone: restore the log from a copy"
             )
 
     @property
@@ -120,6 +123,7 @@ class LedgerSigner:
         self._private[change.new_key.public_key] = change.new_key
         new = Verifier(self.keys.name, change.new_key.public_key)
         self.keys = LedgerKeys((*self.keys.changes, (index, new)))
+        self.settled = False
         _log.info("the ledger's key was changed", index=index, verifier_key=str(new))
 
     def settle(self) -> None:
@@ -136,6 +140,7 @@ class LedgerSigner:
                 raise SettingsError(f"{files.new_ledger_key} is gone, the key in force; restore {newest}")
             files.promote_ledger_key(held.key_id if held is not None else None)
         files.write_verifier_key(str(newest))
+        self.settled = True
 
 
 def _verifier_in(path: Path) -> Verifier | None:
