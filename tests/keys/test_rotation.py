@@ -18,6 +18,7 @@ from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.receipts import verify_receipt
+from lineage_ledger.web import HttpClient
 from lineage_ledger_server.data_dir import DataDir
 from tests.keys.rotating import rotate, run
 from tests.second_verifier import notes as second_notes
@@ -179,6 +180,22 @@ def test_what_the_ledger_refuses(server, tmp_path):
     keys.write_signing_key(files.new_ledger_key, ORIGIN, old)
     with pytest.raises(RpcError, match="takes none a second time"):
         _change(server, entry(new, old, admin_key))
+
+
+def test_http_and_an_exported_folder_go_on(tmp_path):
+    folder = tmp_path / "public"
+    with RunningServer(tmp_path / "l", "--origin", ORIGIN, "--http", "127.0.0.1:0") as server:
+        pins = [server.verifier_key]
+        for _ in range(2):
+            run("export", "--data", server.data, folder)
+            pins.append(rotate(server.data)["verifier_key"])
+        run("export", "--data", server.data, folder)
+        for pin in pins:
+            for place in (("--url", server.http_url), ("--folder", folder)):
+                report = run("audit", *place, "--key", pin)
+                assert report["exit_status"] == 0 and not report["findings"]
+        head = HttpClient().get(f"{server.http_url}/checkpoint", 10_000).body
+        assert Checkpoint.open(head, Verifier.parse(pins[2])).size > 2
 
 
 # -- thieves -----------------------------------------------------------------------------------------------------------

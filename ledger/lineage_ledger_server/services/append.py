@@ -106,14 +106,15 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         self, request: append_pb2.GetLedgerRequest, context: grpc.ServicerContext
     ) -> append_pb2.GetLedgerResponse:
         signed = self._ledger.signed_reader  # so that every checkpoint in an acknowledgement can be opened
+        size = signed.head().size
         return append_pb2.GetLedgerResponse(
             origin=self._ledger.origin,
-            verifier_key=str(self._ledger.verifier),
+            verifier_key=str(self._ledger.signer.keys.verifier_at(size)),
             format_version=FORMAT_VERSION,
             max_batch_bytes=seal.MAX_BATCH_BYTES,
             max_batch_entries=seal.MAX_BATCH_ENTRIES,
             server_version=__version__,
-            key_history=key_history(signed, signed.head().size, with_proof=False),
+            key_history=key_history(signed, size, with_proof=False),
         )
 
 
