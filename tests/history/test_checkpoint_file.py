@@ -233,6 +233,15 @@ def test_what_another_run_wrote_meanwhile_must_be_joined(path: Path) -> None:
         _accept(second, LOG, 77)
 
 
+def test_what_is_known_is_not_written_again(path: Path) -> None:
+    history = _run(path)
+    _accept(history, LOG, 30)
+    written = path.stat().st_ino
+    _accept(history, LOG, 30)
+    _accept(_run(path), LOG, 30)
+    assert path.stat().st_ino == written
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointFileError, match="folder"):
         _run(tmp_path / "none" / "seen")
