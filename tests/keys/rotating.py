@@ -14,7 +14,7 @@ from lineage_ledger.cli.app import lineage
 def run(*arguments: str | Path, status: int = 0) -> Any:
     """The JSON document that a command prints."""
     result = CliRunner().invoke(lineage, [*map(str, arguments), "--json"])
-    assert result.exit_code == status, result.output
+    assert result.exit_code == status, (result.output, result.exception)
     return json.loads(result.output)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +182,41 @@ def test_what_the_ledger_refuses(server, tmp_path):
     keys.write_signing_key(files.new_ledger_key, ORIGIN, old)
     with pytest.raises(RpcError, match="takes none a second time"):
         _change(server, entry(new, old, admin_key))
+
+
+@pytest.mark.parametrize("prove", [False, True])
+def test_emitters_go_on_through_rotations_without_a_loss(server, key_file, prove):
+    """Predictions come all the while; each is acknowledged, nothing is lost, and no flush fails."""
+    first, stop, errors, emitted = server.verifier_key, threading.Event(), [], [0]
+    with Emitter(
+        server.address,
+        ledger=first,
+        key=key_file,
+        policy=Policy(linger_ms=2, prove=prove),
+        on_error=errors.append,
+    ) as emitter:
+        binding = emitter.bind(bytes(range(32)))
+
+        def emit() -> None:
+            while not stop.is_set():
+                binding.emit(bytes(32), bytes(32), duration_us=1)
+                emitted[0] += 1
+                time.sleep(0.001)
+
+        thread = threading.Thread(target=emit)
+        thread.start()
+        for _ in range(3):
+            time.sleep(0.1)
+            rotate(server.data)
+            emitter.flush(20)
+        stop.set()
+        thread.join()
+        emitter.flush(20)
+        assert (emitter.statistics.lost, emitter.statistics.pending) == (0, 0)
+    report = run("audit", "--data", server.data, "--key", first)
+    assert report["exit_status"] == 0
+    assert (report["counts"]["predictions"], report["counts"]["lost"]) == (emitted[0], 0)
+    assert errors == []
 
 
 def test_http_and_an_exported_folder_go_on(tmp_path):
