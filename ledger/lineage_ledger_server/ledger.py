@@ -235,14 +235,14 @@ def _open_witnesses(
     if settings is not None:
         rule = Rule.COSIGNED_ONLY if settings.required else Rule.COSIGNED_TOO
     if settings is None and not data_dir.cosigned.exists():
-        write_rule(data_dir, rule)
+        write_rule(data_dir, rule, reader.head().size)
         return None
     record = HeadRecord(data_dir.cosigned)
     try:
         witnessed = check_record(record, reader, reader.head())
         if witnessed is not None:
             ledger_keys.open(witnessed.note)
-        write_rule(data_dir, rule)
+        write_rule(data_dir, rule, reader.head().size)
         if settings is None:
             record.close()
             return None

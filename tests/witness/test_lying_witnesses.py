@@ -18,9 +18,9 @@ from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import SIZE_TYPE, AddCheckpoint
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, NotWitnessedError
-from lineage_ledger_server.head import HeadRecord
+from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.ledger import Ledger, open_ledger
-from lineage_ledger_server.publication import Publication, Rule, write_rule
+from lineage_ledger_server.publication import Publication, Rule, read_rule, write_rule
 from lineage_ledger_server.witnessing.settings import WitnessSettings
 from tests.witness.running_witness import WitnessHere
 
@@ -252,30 +252,60 @@ def test_the_rule_is_for_every_process(new_ledger: Path, honest: WitnessHere) ->
     data_dir = DataDir(new_ledger)
     signed = HeadRecord(data_dir.head, read_only=True)
     publication = Publication(data_dir, signed)
-    assert publication.rule is Rule.SIGNED
+    assert read_rule(data_dir) == (Rule.SIGNED, 0)
     assert publication.head() == signed.read()
     with pytest.raises(NotWitnessedError):
         publication.witnessed()
-    write_rule(data_dir, Rule.COSIGNED_ONLY)
+    write_rule(data_dir, Rule.COSIGNED_ONLY, 2)
     for ask in (publication.head, publication.witnessed, publication.note):
         with pytest.raises(NotWitnessedError):
             ask()
-    write_rule(data_dir, Rule.COSIGNED_TOO)
+    write_rule(data_dir, Rule.COSIGNED_TOO, 7)
+    assert read_rule(data_dir) == (Rule.COSIGNED_TOO, 2)
     assert publication.note() == publication.head().note
     ledger = opened(new_ledger, f"{honest.policy_line}\nquorum honest.example\n")
     assert ledger.witnesses is not None
     until(lambda: ledger.witnesses and ledger.witnesses.witnessed)
-    assert len(Note.parse(publication.note()).signatures) == 2
+    until(lambda: len(Note.parse(publication.note()).signatures) == 2)
     ledger.close()
-    write_rule(data_dir, Rule.COSIGNED_ONLY)
+    write_rule(data_dir, Rule.COSIGNED_ONLY, 7)
     assert publication.head() == publication.witnessed()
-    data_dir.publication.write_text("whatever\n")
-    with pytest.raises(CorruptValueError, match="no rule"):
-        publication.head()
+    for damaged in ("whatever\n", "", "witnesses are asked\n", "witnesses are asked\nsince 07\n"):
+        data_dir.publication.write_text(damaged)
+        with pytest.raises(CorruptValueError, match="no rule"):
+            publication.head()
     open_ledger(data_dir).close()
-    assert publication.rule is Rule.SIGNED
+    assert read_rule(data_dir) == (Rule.SIGNED, 0)
     publication.close()
     signed.close()
+
+
+def test_the_checkpoint_that_is_shown_never_goes_back(new_ledger: Path) -> None:
+    data_dir = DataDir(new_ledger)
+    signer = Signer(*keys.read_signing_key(data_dir.ledger_key))
+    signed, cosigned = HeadRecord(data_dir.head), HeadRecord(data_dir.cosigned)
+
+    def head(size: int) -> Head:
+        return Head.of_note(Checkpoint(ORIGIN, size, bytes(32)).sign(signer))
+
+    def shown() -> int:
+        return Head.of_note(publication.note()).size
+
+    signed.write(head(100))
+    cosigned.write(head(50))  # from another time: the policy was taken away at some point, and many saw 100
+    write_rule(data_dir, Rule.COSIGNED_TOO, 100)
+    publication = Publication(data_dir, signed)
+    assert shown() == 100
+    signed.write(head(120))
+    assert shown() == 120
+    signed.write(head(130))
+    for size, seen in ((105, 120), (119, 120), (121, 121), (125, 125)):
+        cosigned.write(head(size))
+        assert shown() == seen
+    later = Publication(data_dir, signed)
+    assert Head.of_note(later.note()).size == 125
+    for one in (publication, later, signed, cosigned):
+        one.close()
 
 
 def test_policies_that_cannot_be_gone_by(new_ledger: Path) -> None:

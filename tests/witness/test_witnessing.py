@@ -132,6 +132,17 @@ def test_asked_and_not_required(town: Town, tmp_path: Path) -> None:
         kept = tmp_path / "kept"
         assert run("checkpoint", "--data", server.data, "--witnessed", "-o", kept).exit_code == 0
         assert town.policy.check(kept.read_bytes())
+        by_policy = run("checkpoint", "--data", server.data, "--witness-policy", town.policy_file)
+        assert by_policy.exit_code == 0, by_policy.output
+        stricter = tmp_path / "stricter"
+        stricter.write_text(town.policy_file.read_text().replace("group quorum-of-three 2", "group quorum-of-three 3"))
+        refused = run("checkpoint", "--data", server.data, "--witness-policy", stricter)
+        assert (refused.exit_code, "3 of w0.example" in refused.stderr) == (1, True)
+        # What is shown to the web, and to whoever takes a copy, has the cosignatures.
+        assert run("export", "--data", server.data, tmp_path / "public").exit_code == 0
+        assert town.policy.check((tmp_path / "public" / "checkpoint").read_bytes())
+        audited = run("audit", "--folder", tmp_path / "public", "--key", town.verifier)
+        assert audited.exit_code == 0, audited.output
         assert server.stop() == 0
 
 

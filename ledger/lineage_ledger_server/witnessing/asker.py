@@ -83,6 +83,8 @@ class Asker:
             try:
                 signature = self._link.cosign(head)
             except Exception as error:  # noqa: BLE001  # whatever a witness brings about, the next attempt is due
+                if self._stopping:
+                    return
                 self._failed(head, error)
                 self._pause(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  (jitter is no secret)
                 backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)

@@ -53,6 +53,7 @@ class Witnesses:
         self._asked: Head | None = None
         self._cosignatures: dict[str, Signature] = {}
         self._signatures_recorded = 0
+        self._alarmed: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
 
     @property
@@ -126,7 +127,8 @@ class Witnesses:
         elif self._newest is not None and self._asked is not None and self._asked.size < event.size:
             if event.size <= self._newest.size:
                 self._asked = None  # somebody else put a newer head to the witness: on to that
-            else:
+            elif self._alarmed.get(event.name) != event.size:
+                self._alarmed[event.name] = event.size
                 _log.error(
                     "a witness cosigned a larger tree than this ledger has: the ledger was restored from a copy, or "
                     "somebody else signs with its key",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineage_ledger.cli.options import Access, access_options, examples, output_option
+from lineage_ledger.cli.options import Access, access_options, examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Fields, Output
 from lineage_ledger.cli.receipt import FileError
 from lineage_ledger.cli.types import FILE
 from lineage_ledger.errors import MalformedError, ProofError, VerificationError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import MAX_NOTE_BYTES
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 if TYPE_CHECKING:
     from lineage_ledger.client import Client
@@ -40,9 +41,17 @@ if TYPE_CHECKING:
     help="A checkpoint that somebody else saw, to be proven to be of one history with the newest; may be given again.",
 )
 @click.option("--witnessed", is_flag=True, help="The newest that the ledger's witnesses have cosigned.")
+@witness_policy_option("The same, and it must have a quorum of these witnesses (C2SP tlog-policy).")
 @access_options
 @output_option
-def checkpoint(path: Path | None, others: tuple[str, ...], witnessed: bool, access: Access, out: Output) -> None:
+def checkpoint(
+    path: Path | None,
+    others: tuple[str, ...],
+    witnessed: bool,
+    witness_policy: WitnessPolicy | None,
+    access: Access,
+    out: Output,
+) -> None:
     """Print or keep the newest checkpoint.
 
     It is a signed note (C2SP tlog-checkpoint), checked with the pinned key. Keep it on another machine, and give it to
@@ -57,7 +66,9 @@ def checkpoint(path: Path | None, others: tuple[str, ...], witnessed: bool, acce
     kept_note = None if path is None else _kept(path)
     with access.client() as client:
         kept = None if path is None or kept_note is None else _opened(client, path, kept_note)
-        newest, note = client.signed_checkpoint(witnessed=witnessed)
+        newest, note = client.signed_checkpoint(witnessed=witnessed or witness_policy is not None)
+        if witness_policy is not None:
+            witness_policy.check(note, access.verifier)
         compared = [client.compare(each)[0] for each in notes]
         if path is not None and kept is not None:
             if kept.size > newest.size:
