@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import time
 from pathlib import Path
@@ -26,8 +28,9 @@ from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer
 from lineage_ledger.operations import Operations
 from lineage_ledger.v1 import entry_pb2, proofs_pb2
+from tests.cli.recorded_ledger import run, run_json
 from tests.client.test_lying_server import Server
-from tests.monitor.test_monitor_command import _grow
+from tests.monitor.watched_logs import grow_server
 from tests.support.server import RunningServer
 from tests.trace.graphs import demo
 
@@ -217,12 +220,14 @@ def test_a_comparison_joins_what_two_have_seen(server: Server) -> None:
         smaller.run(_operations(server).compare(forked.note(server.size)))
 
 
+def checkpoint_of(note: str) -> Checkpoint:
+    return Checkpoint.parse(note.split("\n\n")[0] + "\n")
+
+
 # -- real servers ----------------------------------------------------------------------------------------------
 
 
 def test_both_clients_share_a_file_and_refuse_a_copy_that_went_on(tmp_path: Path, path: Path) -> None:
-    import asyncio
-
     data, copy = tmp_path / "ledger", tmp_path / "copy"
 
     def checkpoint(server: RunningServer) -> Checkpoint:
@@ -235,24 +240,31 @@ def test_both_clients_share_a_file_and_refuse_a_copy_that_went_on(tmp_path: Path
             return await client.checkpoint()
 
     with RunningServer(data) as server:
-        _grow(server)
+        grow_server(server)
         server.stop()
     shutil.copytree(data, copy)
     with RunningServer(data) as server:
         first = checkpoint(server)
-        _grow(server)
+        grow_server(server)
         second = asyncio.run(checkpoint_async(server))
         assert second.size > first.size
         assert path.read_bytes().split(b"\n")[1] == str(second.size).encode()
     with RunningServer(copy) as server:
         with pytest.raises(RollbackError):
             checkpoint(server)
-        _grow(server, 3)
+        grow_server(server, 3)
         with pytest.raises(ForkError) as caught:
             asyncio.run(checkpoint_async(server))
         assert caught.value.folder is not None and (caught.value.folder / "proof.txt").exists()
         with pytest.raises(ForkError, match="nobody has looked"):
             checkpoint(server)
+        # Who has no file finds out by comparing.
+        options = ("--server", server.address, "--verifier-key", server.verifier_key, "--json")
+        compared = run("checkpoint", *options, "--compare", str(path))
+        assert compared.exit_code == 1
+        evidence = json.loads(compared.stderr)["error"]["evidence"]
+        assert path.read_text() in evidence and len(evidence) == 2
+        assert run_json("checkpoint", *options[:-1])["tree_size"] == checkpoint_of(evidence[1]).size
     # Whoever deletes both files begins anew, with the other history.
     path.unlink()
     CheckpointFile(path)._mark.unlink()

@@ -16,28 +16,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from lineage_ledger import Client, SigningKey
 from lineage_ledger.cli.app import lineage
-from lineage_ledger.formats import admin
-from tests.monitor.watched_logs import Ledger, Receiver
+from tests.monitor.watched_logs import Ledger, Receiver, grow_server
 from tests.support.processes import watched
-from tests.support.rpc import admin_key
 from tests.support.server import RunningServer
 
 
 def _run(*arguments: object, **variables: str) -> Result:
     environment = {"LINEAGE_CONFIG": None, "LINEAGE_SERVER": None, "LINEAGE_VERIFIER_KEY": None, **variables}
     return CliRunner(env=environment).invoke(lineage, [str(each) for each in arguments])
-
-
-def _grow(server: RunningServer, count: int = 1) -> None:
-    with Client(f"unix:{server.data / 'admin.sock'}", ledger=server.verifier_key) as client:
-        for number in range(count):
-            key = SigningKey.generate()
-            possession = admin.prove_possession(server.origin, key)
-            client.producers_add(
-                key.public_key, f"p{number}", possession_signature=possession, admin_key=admin_key(server.data)
-            )
 
 
 def _table(name: str, **values: str) -> str:
@@ -71,7 +58,7 @@ def test_a_server_and_its_files_are_watched_and_only_the_new_is_read(
         config.write_text('server = "127.0.0.1:1"\n' + "\n".join(tables) + "\n")
         checked, total = [], 0
         for count in (3, 2, 0):
-            _grow(server, count)
+            grow_server(server, count)
             result = _run("--config", config, "monitor", "--state", state, "--once", "--json")
             assert result.exit_code == 0, result.stderr
             document = json.loads(result.stdout)
@@ -96,16 +83,16 @@ def test_a_server_put_back_from_an_old_copy_and_two_from_one_copy(
         return _run("monitor", "--state", state, *options, "--once")
 
     with RunningServer(data) as server:
-        _grow(server)
+        grow_server(server)
         assert server.stop() == 0
     shutil.copytree(data, copy)
     with RunningServer(data) as server:
-        _grow(server, 2)
+        grow_server(server, 2)
         assert watch(server).exit_code == 0
     with RunningServer(copy) as server:
         assert watch(server).exit_code == 1
         assert receiver.kinds == ["rollback"]
-        _grow(server, 4)
+        grow_server(server, 4)
         assert watch(server).exit_code == 1
         assert receiver.kinds == ["rollback", "fork"]
         assert watch(server).exit_code == 1

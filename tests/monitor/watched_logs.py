@@ -11,12 +11,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from lineage_ledger import Client, SigningKey
+from lineage_ledger.formats import admin
 from lineage_ledger.monitor.monitor import Monitor
 from lineage_ledger.monitor.view import Watched
 from lineage_ledger.monitor.webhook import Webhook
 from lineage_ledger.sources.folder import open_folder
 from tests.audit.ledger_builder import begun, predictions
 from tests.sources import log_files
+from tests.support.rpc import admin_key
+from tests.support.server import RunningServer
 
 
 class Ledger:
@@ -111,3 +115,14 @@ def monitor_of(
         stopped.set()
     webhook = None if receiver is None else Webhook(receiver.url, stopped)
     return Monitor(ledgers, state, stopped, interval_s=0.1, webhook=webhook, patience_s=patience_s)
+
+
+def grow_server(server: RunningServer, count: int = 1) -> None:
+    """A real server gets `count` entries, each in a block of its own."""
+    with Client(f"unix:{server.data / 'admin.sock'}", ledger=server.verifier_key) as client:
+        for number in range(count):
+            key = SigningKey.generate()
+            possession = admin.prove_possession(server.origin, key)
+            client.producers_add(
+                key.public_key, f"p{number}", possession_signature=possession, admin_key=admin_key(server.data)
+            )

@@ -57,7 +57,8 @@ class AsyncClient:
 
         With `checkpoint_file` the newest checkpoint is remembered there, for the next run and for others with the same
         file. With `max_block_age_s` (180 fits a ledger's settings as they come) an answer from a tree whose newest
-        block is older raises `StaleError`. Raises `SettingsError`, `MalformedError`, and with a file
+        block is older raises `StaleError`. The file is read and written in the event loop, which takes it some
+        milliseconds for each newer checkpoint. Raises `SettingsError`, `MalformedError`, and with a file
         `CheckpointFileError`, or `ForkError` if a fork was seen before and nobody has looked since.
         """
         self.endpoint = target if isinstance(target, Endpoint) else Endpoint(target)
