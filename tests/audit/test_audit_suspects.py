@@ -51,10 +51,16 @@ def test_without_a_compromised_key_there_is_no_second_look(monkeypatch):
     builder.batch(builder.open_chain(key), [builder.prediction()])
     builder.retire(key, 10)
     builder.block()
-    source, looked = builder.source(), []
+    looked: list[int] = []
     read = MemorySource.bundle
-    monkeypatch.setattr(MemorySource, "bundle", lambda self, number: looked.append(number) or read(self, number))
-    assert audit(source, builder.verifier).suspect == []
+
+    def noted(self: MemorySource, number: int) -> object:
+        looked.append(number)
+        return read(self, number)
+
+    monkeypatch.setattr(MemorySource, "bundle", noted)
+    assert audit(builder.source(), builder.verifier).suspect == []
+    assert looked
     assert len(looked) == len(set(looked))
 
 
