@@ -137,6 +137,10 @@ def test_evidence_is_bounded(path: Path) -> None:
             _accept(history, LOG, size)
     assert len(_evidence(path)) == MAX_EVIDENCE_FOLDERS
     assert caught.value.folder is None
+    # Nobody hides a fork behind them.
+    with pytest.raises(ForkError) as fork:
+        history.accept(FORK.note(130), history.newest, ())
+    assert fork.value.folder == _evidence(path)[-1]
 
 
 def test_a_folder_that_cannot_be_written_hides_no_fork(path: Path) -> None:

@@ -89,7 +89,7 @@ class CheckpointFile:
         """Keep the evidence, and mark the file if it is a fork. Failing that, the error says so: it must be told."""
         try:
             error.folder = self._kept(error)
-            if isinstance(error, ForkError) and error.is_shown and not self._mark.exists():
+            if _is_fork(error) and not self._mark.exists():
                 name = error.folder.name if error.folder is not None else "-"
                 _write(self._mark, f"{name}\n{error.args[0]}\n".encode()[:_MAX_MARK_BYTES])
                 _sync_folder(self.path.parent)
@@ -104,8 +104,8 @@ class CheckpointFile:
             said = _read(folder / "what.txt", _MAX_MARK_BYTES).startswith(f"{type(error).__name__} ".encode())
             if said and all(_read(folder / name, len(content) + 1) == content for name, content in notes.items()):
                 return folder
-        if len(folders) >= MAX_EVIDENCE_FOLDERS:
-            return None
+        if len(folders) >= MAX_EVIDENCE_FOLDERS and not _is_fork(error):
+            return None  # But nobody pushes a fork's evidence out with others': after it, all is refused unseen.
         now = datetime.now(UTC)
         folder = self._beside(f".evidence-{now:%Y%m%dT%H%M%S.%fZ}")
         folder.mkdir(mode=0o755)
@@ -163,6 +163,10 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_fork(error: HistoryError) -> bool:
+    return isinstance(error, ForkError) and error.is_shown
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
