@@ -187,7 +187,8 @@ def test_what_the_ledger_refuses(server, tmp_path):
 @pytest.mark.parametrize("prove", [False, True])
 def test_emitters_go_on_through_rotations_without_a_loss(server, key_file, prove):
     """Predictions come all the while; each is acknowledged, nothing is lost, and no flush fails."""
-    first, stop, errors, emitted = server.verifier_key, threading.Event(), [], [0]
+    first, stop, emitted = server.verifier_key, threading.Event(), [0]
+    errors: list[Exception] = []
     with Emitter(
         server.address,
         ledger=first,

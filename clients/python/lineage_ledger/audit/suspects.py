@@ -97,5 +97,3 @@ class _Look:
                     suspect.predictions += predictions
                     suspect.statements += statements
             self._pending.clear()
-
-
