@@ -10,6 +10,7 @@ import click
 
 from lineage_ledger import errors
 from lineage_ledger.cli.monitor import _NUMBERS, _TEXTS, monitor
+from lineage_ledger.completeness import ChainState
 from lineage_ledger.monitor.metrics import Metrics
 from lineage_ledger.monitor.view import KINDS, Round
 from tests.docs import guide
@@ -35,6 +36,10 @@ def test_the_metrics_are_those_of_the_code() -> None:
 
 def test_the_kinds_of_failures_are_those_of_the_code() -> None:
     assert {name for name in _names("Failures") if name in KINDS} == set(KINDS)
+
+
+def test_the_fates_of_chains_are_those_of_the_code() -> None:
+    assert _names("Completeness") == [state.value for state in ChainState]
 
 
 def test_the_errors_are_those_of_the_code() -> None:
