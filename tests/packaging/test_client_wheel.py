@@ -52,14 +52,21 @@ def test_importing_it_loads_nothing_heavy(clean_python: Path, tmp_path: Path) ->
     assert {"grpc", "asyncio", "click", "rich"}.isdisjoint(loaded)
 
 
-def test_every_module_but_the_command_imports_without_the_extra(clean_python: Path, tmp_path: Path) -> None:
+def test_what_needs_the_extra_says_so_and_all_else_imports_without_it(clean_python: Path, tmp_path: Path) -> None:
     script = """
-import importlib, pkgutil, lineage_ledger
+import importlib, json, pkgutil, lineage_ledger
+needy = set()
 for module in pkgutil.walk_packages(lineage_ledger.__path__, "lineage_ledger."):
-    if not module.name.startswith("lineage_ledger.cli") and module.name != "lineage_ledger._kernel":
+    if module.name.startswith("lineage_ledger.cli") or module.name == "lineage_ledger._kernel":
+        continue
+    try:
         importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        assert "install lineage-ledger[cli]" in str(error), (module.name, error)
+        needy.add(module.name.split(".")[1])
+print(json.dumps(sorted(needy)))
 """
-    run(clean_python, "-I", "-c", script, cwd=tmp_path)
+    assert json.loads(run(clean_python, "-I", "-c", script, cwd=tmp_path)) == ["monitor"]
 
 
 def test_the_wheel_holds_types_and_licence_and_no_sources_of_the_kernel(client_wheel: Path) -> None:
