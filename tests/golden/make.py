@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lineage_ledger.formats.keys import read_signing_key
@@ -69,7 +70,7 @@ def _as_it_is(ledger: RecordedLedger, folder: Path) -> None:
 def _witnessed(ledger: RecordedLedger, folder: Path) -> None:
     for what, file in ((ledger.predictions[1], "witnessed.receipt"), (ledger.index("run"), "witnessed.tlog-proof")):
         arguments = ("receipt", what, "--witnessed", "--force", "-o", folder / file, *ledger.data)
-        _until(lambda arguments=arguments: run(*arguments).exit_code == 0)
+        _until(partial(_succeeds, arguments))
 
 
 def _after_a_change_of_keys(ledger: RecordedLedger, folder: Path) -> None:
@@ -89,6 +90,10 @@ def _checkpoint(ledger: RecordedLedger, folder: Path) -> bytes:
         return file.read_bytes()
     finally:
         file.unlink()
+
+
+def _succeeds(arguments: tuple[object, ...]) -> bool:
+    return run(*arguments).exit_code == 0
 
 
 def _until(done: Callable[[], bool]) -> None:
