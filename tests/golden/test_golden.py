@@ -32,9 +32,9 @@ def test_with_a_byte_changed_it_does_not(folder: Path, tmp_path: Path) -> None:
             continue
         data = (folder / golden.name).read_bytes()
         entry = folder / f"{golden.name}.entry"
-        options = ("--entry", entry) if entry.exists() else ()
-        # A cosignature that nobody asks for may be anything.
-        options += ("--witness-policy", folder / "witness.policy") if golden.name.startswith("witnessed") else ()
+        options: list[object] = ["--entry", entry] if entry.exists() else []
+        if golden.name.startswith("witnessed"):  # A cosignature that nobody asks for may be anything.
+            options += ["--witness-policy", folder / "witness.policy"]
         changed = tmp_path / golden.name
         for place in range(1, len(data), max(1, len(data) // 10)):
             changed.write_bytes(data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :])
