@@ -66,7 +66,7 @@ for module in pkgutil.walk_packages(lineage_ledger.__path__, "lineage_ledger."):
         needy.add(module.name.split(".")[1])
 print(json.dumps(sorted(needy)))
 """
-    assert json.loads(run(clean_python, "-I", "-c", script, cwd=tmp_path)) == ["monitor"]
+    assert json.loads(run(clean_python, "-I", "-c", script, cwd=tmp_path)) == ["monitor", "sources", "web"]
 
 
 def test_the_wheel_holds_types_and_licence_and_no_sources_of_the_kernel(client_wheel: Path) -> None:
