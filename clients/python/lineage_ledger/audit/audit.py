@@ -16,9 +16,10 @@ from lineage_ledger.audit.edge import EMPTY
 from lineage_ledger.audit.entries import feed, feed_single
 from lineage_ledger.audit.heads import Head, check_heads, gather
 from lineage_ledger.audit.local import Digest, lead
+from lineage_ledger.audit.observer import Observer
 from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
-from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource, Observer
+from lineage_ledger.audit.source import BUNDLE_WIDTH, LogSource
 from lineage_ledger.audit.state import AuditState, RulesState, Since
 from lineage_ledger.audit.suspects import count_suspects
 from lineage_ledger.audit.tree import TreeCheck

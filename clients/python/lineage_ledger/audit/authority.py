@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lineage_ledger.audit.damage import Damage
+from lineage_ledger.audit.facts import ProducerFacts
 from lineage_ledger.audit.report import Finding
-from lineage_ledger.audit.source import ProducerFacts
 from lineage_ledger.audit.state import AdminKey, LedgerKeyFacts, RulesState
 from lineage_ledger.errors import InvalidKeyError, LineageError
 from lineage_ledger.formats import keys

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lineage_ledger.audit.damage import Damage
+from lineage_ledger.audit.facts import ChainFacts
 from lineage_ledger.audit.report import Finding
-from lineage_ledger.audit.source import ChainFacts
 from lineage_ledger.formats import keys, merkle, seal
 from lineage_ledger.formats.seal import ParsedSeal
 from lineage_ledger.v1 import entry_pb2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from lineage_ledger import kernel
 from lineage_ledger.audit.edge import EMPTY
 from lineage_ledger.audit.entries import feed, feed_single
+from lineage_ledger.audit.facts import Counts
 from lineage_ledger.audit.heads import check_heads, parse_head
-from lineage_ledger.audit.report import Counts, Finding, Report
+from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
 from lineage_ledger.audit.state import AuditState
 from lineage_ledger.errors import MalformedEntryError

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lineage_ledger.audit.facts import Counts
+from lineage_ledger.audit.state import AuditState
 from lineage_ledger.audit.suspects import Suspect
-
-if TYPE_CHECKING:
-    from lineage_ledger.audit.state import AuditState
 
 MAX_FINDINGS = 1_000
 CLEAN, FOUND, NOT_CHECKED = 0, 1, 2
@@ -45,22 +44,6 @@ class Finding:
     def __str__(self) -> str:
         expected = f"; expected: {self.expected}" if self.expected else ""
         return f"{self.place}: {self.kind}: {self.found}{expected}"
-
-
-@dataclass(slots=True)
-class Counts:
-    """What went by."""
-
-    entries: int = 0
-    predictions: int = 0
-    statements: int = 0
-    seals: int = 0
-    chains: int = 0
-    blocks: int = 0
-    producers: int = 0
-    conflicts: int = 0
-    lost: int = 0
-    """Numbers that seals declare lost."""
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from lineage_ledger.audit.authority import Authority
 from lineage_ledger.audit.batch import OpenBatch
 from lineage_ledger.audit.chains import Chains
 from lineage_ledger.audit.damage import Damage
-from lineage_ledger.audit.report import Counts, Finding
-from lineage_ledger.audit.source import BatchFacts, LedgerFacts, Observer
+from lineage_ledger.audit.facts import BatchFacts, Counts, LedgerFacts
+from lineage_ledger.audit.observer import Observer
+from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.state import BlockFacts, RulesState
 from lineage_ledger.audit.suspects import BlockMarks
 from lineage_ledger.errors import LineageError, MalformedError, SealError

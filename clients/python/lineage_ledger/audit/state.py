@@ -14,8 +14,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any, Final, TypeAlias, TypeVar
 
 from lineage_ledger.audit.edge import Edge, level_widths
-from lineage_ledger.audit.report import Counts
-from lineage_ledger.audit.source import ChainFacts, ProducerFacts
+from lineage_ledger.audit.facts import ChainFacts, Counts, ProducerFacts
 from lineage_ledger.errors import InvalidKeyError, MalformedError, VerificationError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.merkle import HASH_SIZE

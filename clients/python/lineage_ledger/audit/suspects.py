@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lineage_ledger import kernel
-from lineage_ledger.audit.source import BUNDLE_WIDTH, BundleSource, ProducerFacts
+from lineage_ledger.audit.facts import ProducerFacts
+from lineage_ledger.audit.source import BUNDLE_WIDTH, BundleSource
 from lineage_ledger.formats import seal, strict
 
 _MAX_MARKS: Final = 1_024

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from lineage_ledger.audit.facts import BatchFacts, LedgerFacts
+from lineage_ledger.audit.observer import Observer
 from lineage_ledger.audit.report import Report
-from lineage_ledger.audit.source import BatchFacts, LedgerFacts, Observer
 from lineage_ledger.audit.state import AuditState
 from lineage_ledger.completeness import ChainTotals, Window
 from lineage_ledger.trace import digest_key
