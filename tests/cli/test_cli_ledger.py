@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import trustme
 
+from lineage_ledger.answers import LoggedEntry
 from lineage_ledger.cli.lineage import fetch
 from lineage_ledger.client import Client
 from lineage_ledger.errors import LineageError, SealError, VerificationError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
-from lineage_ledger.operations import LoggedEntry
 from lineage_ledger.v1 import trace_pb2
 from tests.cli.recorded_ledger import DIGEST, HARMLESS, HOSTILE, RecordedLedger, git, run, run_json, run_on_terminal
 from tests.support.server import RunningServer

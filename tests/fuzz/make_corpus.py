@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from lineage_ledger.audit.edge import Edge
-from lineage_ledger.audit.report import Counts
-from lineage_ledger.audit.facts import ChainFacts, ProducerFacts
+from lineage_ledger.audit.facts import ChainFacts, Counts, ProducerFacts
 from lineage_ledger.audit.state import AdminKey, AuditState, BlockFacts, LedgerKeyFacts, RulesState
 from lineage_ledger.cli.keygen import RegistrationRequest
 from lineage_ledger.formats import packed

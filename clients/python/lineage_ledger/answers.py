@@ -1,17 +1,50 @@
-"""What is held against a server's answers without asking it more. Pure; what takes further calls is in `operations`."""
+"""What a client answers with, and what is held against a server's answers without asking it more.
+
+Pure; what takes further calls is in `operations`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from lineage_ledger.agreement import InclusionProof
 from lineage_ledger.errors import VerificationError
 from lineage_ledger.formats import strict
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.trace import digest_key
 from lineage_ledger.v1 import entries_pb2, entry_pb2, trace_pb2
 
-if TYPE_CHECKING:
-    from lineage_ledger.agreement import InclusionProof
-    from lineage_ledger.operations import LoggedEntry, LoggedPrediction
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """Proven: these bytes are the entry at `index` under `checkpoint`."""
+
+    index: int
+    data: bytes
+    checkpoint: Checkpoint
+
+    @property
+    def entry(self) -> entry_pb2.Entry:
+        """The entry taken apart. Raises `MalformedEntryError`."""
+        return strict.parse_entry(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`.
+
+    That the key is a registered producer's, and the chain its own, is for a receipt and an audit to show.
+    """
+
+    prediction_id: PredictionId
+    index: int
+    prediction: entry_pb2.Prediction
+    seal_index: int
+    public_key: bytes
+    """The producer's; 32 bytes."""
+    deployment_hash: bytes
+    """Leaf hash of the deployment's entry; 32 bytes."""
 
 
 def check_place(expected: int, response: entries_pb2.StreamEntriesResponse) -> None:

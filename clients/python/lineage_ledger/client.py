@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from lineage_ledger.agreement import InclusionProof, Steps, ask
-from lineage_ledger.answers import check_end, check_place
+from lineage_ledger.answers import LoggedEntry, LoggedPrediction, check_end, check_place
 from lineage_ledger.chain_receipts import VerifiedChain
 from lineage_ledger.errors import RpcError
 from lineage_ledger.formats.checkpoint import Checkpoint
@@ -16,8 +16,6 @@ from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.operations import (
-    LoggedEntry,
-    LoggedPrediction,
     Operations,
     parsed,
     subject_of,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lineage_ledger import answers, kernel
 from lineage_ledger.agreement import Agreement, Steps, ask
+from lineage_ledger.answers import LoggedEntry, LoggedPrediction
 from lineage_ledger.chain_receipts import VerifiedChain, verify_chain_receipt
 from lineage_ledger.errors import MalformedEntryError, ProofError, VerificationError
 from lineage_ledger.formats import admin, merkle, seal, strict
@@ -34,37 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT_SEALS: Final = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEntry:
-    """Proven: these bytes are the entry at `index` under `checkpoint`."""
-
-    index: int
-    data: bytes
-    checkpoint: Checkpoint
-
-    @property
-    def entry(self) -> entry_pb2.Entry:
-        """The entry taken apart. Raises `MalformedEntryError`."""
-        return strict.parse_entry(self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedPrediction:
-    """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`.
-
-    That the key is a registered producer's, and the chain its own, is for a receipt and an audit to show.
-    """
-
-    prediction_id: PredictionId
-    index: int
-    prediction: entry_pb2.Prediction
-    seal_index: int
-    public_key: bytes
-    """The producer's; 32 bytes."""
-    deployment_hash: bytes
-    """Leaf hash of the deployment's entry; 32 bytes."""
 
 
 class Page(NamedTuple):

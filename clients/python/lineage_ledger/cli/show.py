@@ -16,7 +16,7 @@ from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.v1 import entry_pb2
 
 if TYPE_CHECKING:
-    from lineage_ledger.operations import LoggedPrediction
+    from lineage_ledger.answers import LoggedPrediction
 
 
 @click.command(
