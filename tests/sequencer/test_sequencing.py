@@ -387,6 +387,23 @@ def test_a_newest_block_from_the_future_is_said_and_its_time_repeated(driver, ca
     assert block.time_unix_ns == later
 
 
+def test_a_ledger_that_stood_still_writes_a_block_when_it_opens(driver, monkeypatch):
+    """Else who asks for a young view would be told for a minute that the ledger writes no more."""
+    driver.reopen()
+    stood = driver.ledger.reader.head().size
+    driver.append(driver.producer().batch())
+    assert driver.ledger.reader.head().size == stood + 4  # a block each with the registration and the batch
+    driver.ledger.close()
+    later = time.time_ns() + 61_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    driver.ledger = open_ledger(driver.data_dir)
+    until = time.monotonic() + 5
+    while driver.ledger.reader.head().size < stood + 5:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert strict.parse_entry(driver.ledger.reader.entry(stood + 4)).block.time_unix_ns == later
+
+
 def test_the_seal_that_opens_a_chain_has_no_bindings_not_even_empty_ones(driver, refused):
     producer = driver.producer()
     body = producer.body()

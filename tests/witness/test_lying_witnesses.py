@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lineage_ledger.emitter import sender
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.checkpoint import Checkpoint
@@ -21,7 +22,7 @@ from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, N
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.ledger import Ledger, open_ledger
 from lineage_ledger_server.publication import Publication, Rule, read_rule, write_rule
-from lineage_ledger_server.witnessing.settings import WitnessSettings
+from lineage_ledger_server.witnessing.settings import MAX_TIMEOUT_S, WitnessSettings
 from tests.witness.running_witness import WitnessHere
 
 ORIGIN = "example.com/log"
@@ -338,6 +339,15 @@ def test_policies_that_cannot_be_gone_by(new_ledger: Path) -> None:
     told.check(ORIGIN, [])
     for loopback in ("http://127.0.0.1:1/", "http://localhost:1", "http://[::1]:1/w"):
         WitnessSettings(WitnessPolicy.parse((witness(1, loopback) + "quorum w1\n").encode())).check(ORIGIN, [])
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, MAX_TIMEOUT_S + 0.1, float("nan"), float("inf")])
+def test_a_quorum_is_waited_for_no_longer_than_an_emitter_waits_for_an_answer(
+    timeout_s: float, new_ledger: Path
+) -> None:
+    assert MAX_TIMEOUT_S + 5 <= sender.STALLED_S
+    with pytest.raises(SettingsError, match="is waited for up to 20 s"):
+        opened(new_ledger, "quorum none\n", timeout_s=timeout_s)
 
 
 def test_no_quorum_wanted(new_ledger: Path) -> None:

@@ -83,7 +83,7 @@ Examples:
     "--witness-timeout",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(0, 3_600, min_open=True),
+    type=click.FloatRange(0, 20, min_open=True),
     metavar="SECONDS",
     help="How long a witness may take, and how long an acknowledgement waits for a quorum.",
 )

@@ -27,6 +27,11 @@ class LedgerClock:
         self._reference_unix_ns = max(last_time_unix_ns, time.time_ns())
         self._reference_steady_ns = time.clock_gettime_ns(_STEADY_CLOCK)
 
+    @property
+    def standing_s(self) -> float:
+        """Seconds since the last block by the wall clock; 0 if its time is ahead of that."""
+        return max(0, time.time_ns() - self._last_time_unix_ns) / 1e9
+
     def now_unix_ns(self) -> int:
         """The next block's time. Raises `NotWritableError` after a leap."""
         wall = time.time_ns()

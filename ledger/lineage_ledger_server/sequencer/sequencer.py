@@ -62,8 +62,9 @@ def ignore_head(head: Head) -> None:
 class Sequencer:
     """Owns writing to `store` and `head_record`. Start it, `submit` to it from any thread, stop it.
 
-    `block_interval_s`: an idle ledger writes a block this often. `max_group_bytes` bounds one commit,
-    `max_waiting_bytes` what may wait for the next ones. `on_head` is told each head that was signed; it must not block.
+    `block_interval_s`: an idle ledger writes a block this often, and at once if it stood still for longer.
+    `max_group_bytes` bounds one commit, `max_waiting_bytes` what may wait for the next ones. `on_head` is told each
+    head that was signed; it must not block.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Sequencer:
         self._queue = SubmissionQueue(max_waiting_bytes)
         self._head = reader.head()
         self._status = Status(writable=True)
-        self._write_due_s = time.monotonic() + block_interval_s
+        self._write_due_s = time.monotonic() + max(0.0, block_interval_s - clock.standing_s)
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
 
     @property

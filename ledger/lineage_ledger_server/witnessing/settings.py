@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
 from lineage_ledger.errors import SettingsError
@@ -13,6 +14,8 @@ from lineage_ledger.formats.witness_policy import Witness, WitnessPolicy
 from lineage_ledger.web import check_url
 from lineage_ledger_server.head import MAX_NOTE_BYTES
 
+MAX_TIMEOUT_S: Final = 20.0
+"""An emitter takes a stream for dead after 30 s without an acknowledgement."""
 # A text with three lines, and a signature line: name, dash and spaces, 76 bytes in base64, line end.
 _TEXT_BYTES = 20 + 45 + 2
 _SIGNATURE_BYTES = 5 + 104 + 1
@@ -26,7 +29,7 @@ class WitnessSettings:
     required: bool = False
     """Nothing is published, and no batch acknowledged as published, without a quorum."""
     timeout_s: float = 10.0
-    """How long one request to a witness may take, and how long an acknowledgement waits for a quorum."""
+    """How long one request to a witness may take, and how long an acknowledgement waits; at most `MAX_TIMEOUT_S`."""
     insecure: bool = False
     """Witnesses beyond loopback may be asked without TLS."""
 
@@ -41,6 +44,8 @@ class WitnessSettings:
 
         Raises `SettingsError`.
         """
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise SettingsError(f"a quorum is waited for up to {MAX_TIMEOUT_S:g} s, not {self.timeout_s:g}")
         listed = [log.verifier for log in self.policy.logs]
         if listed and not any(key in listed for key in keys):
             raise SettingsError(f"the witness policy lists logs, and none of them has a key of {origin}")

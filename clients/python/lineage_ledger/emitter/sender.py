@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lineage_ledger.rpc.connection import Connection, ResponseStream
 
 _IDLE_STREAM_S = 10.0
-_STALLED_S = 30.0
+STALLED_S = 30.0
+"""A stream that acknowledges nothing for so long is of no use; a server that waits for witnesses waits for less."""
 _QUIESCE_S = 5.0
 
 # The key, or who calls, is refused: an administrator can change that, so we keep asking, slowly.
@@ -180,7 +181,7 @@ class Sender:
                 session,
                 max_in_flight=1 if self._careful else None,
                 idle_s=_IDLE_STREAM_S,
-                stalled_s=_STALLED_S,
+                stalled_s=STALLED_S,
                 stalled=self._stalled,
             )
             if batch is None:
