@@ -1,0 +1,427 @@
+"""The operator, or a thief of the ledger's key, against producers, clients and whoever verifies.
+
+He repairs all that he can (`operator.Operator`). What gives him away is what others signed, and what others kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lineage_ledger.chain_receipts import verify_chain_receipt
+from lineage_ledger.errors import (
+    ForkError,
+    MalformedError,
+    OtherKeyError,
+    ProofError,
+    RollbackError,
+    SealError,
+    StaleError,
+)
+from lineage_ledger.formats import keys
+from lineage_ledger.formats.ledger_keys import UnknownPinError
+from lineage_ledger.formats.note import Signer, Verifier
+from lineage_ledger.formats.witness_protocol import AddCheckpoint
+from lineage_ledger.proven_entries import ReceiptError
+from lineage_ledger.receipts import verify_receipt
+from lineage_ledger.rpc import methods
+from lineage_ledger.v1 import entry_pb2, proofs_pb2
+from lineage_ledger_server.data_dir import DataDir
+from tests.attacks.auditing import audited, audited_data, audited_folder
+from tests.attacks.between import between
+from tests.attacks.catching import (
+    answered_by_the_server,
+    attack,
+    found_by_the_audit,
+    noticed_by,
+    refused_by_the_server,
+    refused_by_the_witness,
+    start_refused,
+    told_by_the_monitor,
+)
+from tests.attacks.honest import HonestLedger, append, emit, predictions, size_of
+from tests.attacks.operator import Operator
+from tests.audit import stored_ledger
+from tests.audit.stored_ledger import StoredLedger
+from tests.keys.rotating import rotate
+from tests.support.producer import Producer
+from tests.support.server import RunningServer
+from tests.witness.running_witness import WitnessHere
+
+
+@contextmanager
+def shown_to_a_witness(honest: HonestLedger, folder: Path) -> Iterator[WitnessHere]:
+    """A witness that cosigned the honest ledger."""
+    witness = WitnessHere(folder / "witness", honest.verifier, name="witness.example")
+    try:
+        assert witness.witness.add_checkpoint(AddCheckpoint(0, (), honest.kept).encode()).status == 200
+        yield witness
+    finally:
+        witness.stop()
+
+
+def asked_to_cosign(witness: WitnessHere, operator: Operator, old: int) -> int:
+    """The witness' answer to what the operator has now, with the proof that he can make."""
+    size = len(operator.entries)
+    proof = tuple(operator.consistency_proof(old, size)) if size > old else ()
+    return int(witness.witness.add_checkpoint(AddCheckpoint(old, proof, operator.checkpoint()).encode()).status)
+
+
+@attack(caught_by=("audit", "client", "receipt verifier"))
+def test_edit_an_entry_and_repair_its_tiles(honest: HonestLedger, tmp_path: Path) -> None:
+    """What the bank's model answered is changed; hashes, tiles, indexes and the checkpoint are made to fit."""
+    operator = Operator(honest.data)
+    index = operator.batches_of(honest.bank.chain_id)[2][1]
+    operator.edit(index, lambda entry: setattr(entry.prediction, "output_commitment", bytes([9]) * 32))
+
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "root_mismatch")
+    with noticed_by("receipt verifier", ReceiptError, "do not lead to its seal's root"):
+        verify_receipt(operator.receipt(honest.prediction), honest.verifier)
+    with RunningServer(tmp_path / "private") as server:
+        with honest.client(server.address) as stranger, noticed_by("client", ProofError, "inclusion proof of index 1"):
+            stranger.get_prediction(honest.prediction)
+        with (
+            honest.client(server.address, tmp_path / "file") as client,
+            noticed_by("client", ForkError, "same size") as told,
+        ):
+            client.checkpoint()
+        assert told.value.evidence == (honest.kept, operator.checkpoint())
+
+
+@attack(caught_by=("audit", "client"))
+def test_edit_what_no_producer_signed(honest: HonestLedger, tmp_path: Path) -> None:
+    """The bank's name on record becomes another, signed by the admin: only what was kept elsewhere shows it."""
+    operator = Operator(honest.data)
+
+    def rename(entry: entry_pb2.Entry) -> None:
+        body = entry_pb2.ProducerRegistration.FromString(entry.producer_registered.body)
+        body.name = "somebody else"
+        signed = f"lineage-ledger/registration/v1\n{operator.origin}\n".encode() + body.SerializeToString()
+        entry.producer_registered.body = body.SerializeToString()
+        entry.producer_registered.admin_signature = operator.admin_key.sign(signed)
+
+    operator.edit(2, rename)
+    folder = operator.export(tmp_path / "public")
+    assert audited_folder(folder, honest.verifier).exit_status == 0, (
+        "without a checkpoint it is a ledger like any other"
+    )
+    found_by_the_audit(audited_folder(folder, honest.verifier, honest.older), "other_history")
+    with (
+        RunningServer(operator.write(tmp_path / "ledger")) as server,
+        honest.client(server.address, tmp_path / "file", honest.older) as client,
+        noticed_by("client", ForkError, "does not go on"),
+    ):
+        client.checkpoint()
+
+
+@attack(caught_by=("server", "start", "audit"))
+def test_edit_a_tile(honest: HonestLedger, tmp_path: Path) -> None:
+    """A hash is changed where hashes are stored, in the lowest level and above."""
+    for kind in ("log/bundles", "log/tiles"):
+        data = honest.copy(tmp_path / kind.replace("/", "-"))
+        ledger = StoredLedger(DataDir(data), honest.verifier)
+        value = next(value for value in stored_ledger.values(ledger) if value.kind == kind)
+        with RunningServer(data) as server, honest.client(server.address) as client:
+            before = client.get_entry(7)
+            stored_ledger.write(ledger, value, stored_ledger.flipped(value.content, 9))
+            answered_by_the_server(client.get_entry(7) == before)  # from what it had verified
+            server.kill()
+        found_by_the_audit(audited_data(data, honest.verifier), "tile_changed")
+        with pytest.raises(RuntimeError) as refused:
+            RunningServer(data)
+        start_refused(str(refused.value), "does not hash to what the tile above it says|of its tiles, was changed")
+
+
+@attack(caught_by=("start", "client", "audit", "monitor"))
+def test_drop_the_tail(honest: HonestLedger, tmp_path: Path) -> None:
+    """The newest predictions never were: first the log is cut, then the head record is made to fit."""
+    operator = Operator(honest.data)
+    operator.entries = operator.entries[: size_of(honest.older)]
+    data = operator.write(tmp_path / "ledger")
+    shutil.copy(honest.data / "head", tmp_path / "head")
+    with pytest.raises(RuntimeError) as refused:
+        RunningServer(data, "--head", str(tmp_path / "head"))
+    start_refused(str(refused.value), "it is an old copy, or was cut")
+
+    assert audited_data(data, honest.verifier).exit_status == 0, "a shorter ledger is a ledger"
+    folder = operator.export(tmp_path / "public")
+    found_by_the_audit(audited_folder(folder, honest.verifier, honest.kept), "truncated")
+    found_by_the_audit(audited_data(data, honest.verifier, honest.kept), "truncated")
+    with RunningServer(data) as server, honest.client(server.address, tmp_path / "file") as client:
+        with noticed_by("client", RollbackError, "put back from an old copy") as told:
+            client.checkpoint()
+        assert told.value.evidence[0] == honest.kept
+    assert honest.monitor(honest_folder(honest, tmp_path / "watched"), tmp_path / "state", 1e9).once() == 0
+    told_by_the_monitor(honest.monitor(folder, tmp_path / "state", 1e9), "rollback")
+
+
+def honest_folder(honest: HonestLedger, root: Path) -> Path:
+    """The honest log in files."""
+    return Operator(honest.data).export(root)
+
+
+@attack(caught_by=("start", "client", "emitter", "witness", "monitor"))
+def test_restore_an_old_copy_and_go_on(honest: HonestLedger, tmp_path: Path) -> None:
+    """A backup is put in place and grows beyond what the ledger had been: nobody asks for the lost part by its size."""
+    operator = Operator(honest.data)
+    operator.entries = operator.entries[: size_of(honest.older)]
+    data = operator.write(tmp_path / "ledger")
+    with pytest.raises(RuntimeError) as refused:
+        RunningServer(data, "--head", str(honest.data / "head"))
+    start_refused(str(refused.value), "it is an old copy, or was cut")
+
+    with RunningServer(data) as server:
+        chain = Producer(honest.verifier.name, honest.bank.key)
+        append(server, chain.batch())
+        append(server, predictions(chain, 400, "after"))
+        with (
+            honest.client(server.address, tmp_path / "file") as client,
+            noticed_by("client", ForkError, "does not go on"),
+        ):
+            client.checkpoint()
+        with honest.emitter(server.address, tmp_path / "emitter-file") as emitter:
+            emit(emitter)
+            with noticed_by("emitter", ForkError, "does not go on"):
+                emitter.flush(10)
+            assert (emitter.statistics.acknowledged, emitter.statistics.pending) == (0, 3)
+            emitter.close(0.1)
+        server.stop()
+    gone_on = Operator(data)
+    with shown_to_a_witness(honest, tmp_path) as witness:
+        refused_by_the_witness(asked_to_cosign(witness, gone_on, size_of(honest.kept)), 422)
+        refused_by_the_witness(asked_to_cosign(witness, gone_on, size_of(honest.older)), 409)
+    assert honest.monitor(honest_folder(honest, tmp_path / "watched"), tmp_path / "state", 1e9).once() == 0
+    told_by_the_monitor(honest.monitor(gone_on.export(tmp_path / "public"), tmp_path / "state", 1e9), "fork")
+
+
+@attack(caught_by=("client", "emitter", "witness", "monitor"))
+def test_two_ledgers_from_one_copy(honest: HonestLedger, tmp_path: Path) -> None:
+    """One ledger's files on two machines; each takes batches, and each is a right ledger by itself."""
+    sides: list[Operator] = []
+    for name in ("one", "two"):
+        with RunningServer(honest.copy(tmp_path / name)) as server:
+            bank, _ = honest.producers()
+            append(server, predictions(bank, 5, name))
+            if sides:  # Whoever knows the first is led to the second.
+                with (
+                    honest.client(server.address, tmp_path / "file", sides[0].checkpoint()) as client,
+                    noticed_by("client", ForkError, "same size"),
+                ):
+                    client.checkpoint()
+                with honest.emitter(server.address, tmp_path / "emitter-file", sides[0].checkpoint()) as emitter:
+                    emit(emitter)
+                    with noticed_by("emitter", ForkError, "does not go on"):
+                        emitter.flush(10)
+                    emitter.close(0.1)
+            server.stop()
+        sides.append(Operator(tmp_path / name))
+        assert audited_data(tmp_path / name, honest.verifier, honest.kept).exit_status == 0
+    with shown_to_a_witness(honest, tmp_path) as witness:
+        assert asked_to_cosign(witness, sides[0], size_of(honest.kept)) == 200
+        refused_by_the_witness(asked_to_cosign(witness, sides[1], len(sides[0].entries)), 422)
+    folders = [side.export(tmp_path / f"public-{place}") for place, side in enumerate(sides)]
+    assert honest.monitor(folders[0], tmp_path / "state").once() == 0
+    told_by_the_monitor(honest.monitor(folders[1], tmp_path / "state"), "fork")
+
+
+@attack(caught_by=("witness", "client"))
+def test_show_two_histories_to_two_clients(honest: HonestLedger, tmp_path: Path) -> None:
+    """The customer is shown what the bank answered, the regulator something else; neither has a reason to doubt."""
+    operator = Operator(honest.data)
+    answer = operator.batches_of(honest.bank.chain_id)[2][1]
+    operator.edit(answer, lambda entry: setattr(entry.prediction, "output_commitment", bytes([9]) * 32))
+    with (
+        RunningServer(honest.copy(tmp_path / "one")) as one,
+        RunningServer(operator.write(tmp_path / "two")) as other,
+        honest.client(one.address, tmp_path / "customer", honest.older) as customer,
+        honest.client(other.address, tmp_path / "regulator", honest.older) as regulator,
+    ):
+        for client in (customer, regulator):
+            assert client.checkpoint().size > size_of(honest.older)
+        shown = regulator.signed_checkpoint()[1]
+        with noticed_by("client", ForkError, "same size") as told:
+            customer.compare(shown)
+        assert set(told.value.evidence) == {honest.kept, shown}
+    with shown_to_a_witness(honest, tmp_path) as witness:
+        refused_by_the_witness(asked_to_cosign(witness, operator, size_of(honest.kept)), 422)
+
+
+@attack(caught_by=("emitter",))
+def test_acknowledge_on_a_fork(honest: HonestLedger, tmp_path: Path) -> None:
+    """The bank's batches are taken and acknowledged, with all proofs, in a tree that nobody else will be shown."""
+    operator = Operator(honest.data)
+    index = operator.batches_of(honest.hospital.chain_id)[1][0]
+    operator.edit(index, lambda entry: setattr(entry.prediction, "output_commitment", bytes([9]) * 32))
+    with (
+        RunningServer(operator.write(tmp_path / "ledger")) as server,
+        honest.emitter(server.address, tmp_path / "file") as emitter,
+    ):
+        emit(emitter)
+        with noticed_by("emitter", ForkError, "does not go on") as told:
+            emitter.flush(10)
+        assert told.value.evidence[0] == honest.kept
+        assert told.value.folder is not None and (told.value.folder / "newer.txt").exists()
+        assert (emitter.statistics.acknowledged, emitter.statistics.pending) == (0, 3)
+        emitter.close(0.1)
+
+
+@attack(caught_by=("audit", "receipt verifier"))
+def test_reorder_two_entries(honest: HonestLedger, tmp_path: Path) -> None:
+    """Two answers of the bank's model change places, and with them their numbers."""
+    operator = Operator(honest.data)
+    first, second = operator.batches_of(honest.bank.chain_id)[2][1:3]
+    operator.entries[first], operator.entries[second] = operator.entries[second], operator.entries[first]
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "root_mismatch")
+    with noticed_by("receipt verifier", ReceiptError, "do not lead to its seal's root"):
+        verify_receipt(operator.receipt(honest.prediction), honest.verifier)
+
+
+@attack(caught_by=("audit", "receipt verifier"))
+def test_reorder_two_batches(honest: HonestLedger, tmp_path: Path) -> None:
+    """Two whole batches of the bank change places, each with the seal that the bank made for it."""
+    operator = Operator(honest.data)
+    _, earlier, later, _ = operator.batches_of(honest.bank.chain_id)
+    entries = operator.entries
+    moved = [entries[index] for index in later] + entries[earlier.stop : later.start]
+    operator.entries = entries[: earlier.start] + moved + [entries[index] for index in earlier] + entries[later.stop :]
+    operator.relink()
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "sequence_gap")
+    with noticed_by("receipt verifier", ReceiptError, "does not follow"):
+        verify_chain_receipt(operator.chain_receipt(honest.bank.chain_id), honest.verifier)
+
+
+@attack(caught_by=("audit", "receipt verifier"))
+def test_remove_a_batch_from_the_middle_of_a_chain(honest: HonestLedger, tmp_path: Path) -> None:
+    """Three hundred predictions of the bank never were."""
+    operator = Operator(honest.data)
+    batch = operator.batches_of(honest.bank.chain_id)[2]
+    del operator.entries[batch.start : batch.stop]
+    operator.relink()
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "sequence_gap")
+    with noticed_by("receipt verifier", ReceiptError, "does not follow"):
+        verify_chain_receipt(operator.chain_receipt(honest.bank.chain_id), honest.verifier)
+
+
+@attack(caught_by=("audit", "client"))
+def test_remove_the_end_of_a_chain_or_all_of_it(honest: HonestLedger, tmp_path: Path) -> None:
+    """The whole ledger is made anew without the hospital: only what was kept from before shows it."""
+    operator = Operator(honest.data)
+    for batch in reversed(operator.batches_of(honest.hospital.chain_id)):
+        del operator.entries[batch.start : batch.stop]
+    operator.relink()
+    folder = operator.export(tmp_path / "public")
+    assert audited_folder(folder, honest.verifier).exit_status == 0, (
+        "without a checkpoint it is a ledger like any other"
+    )
+    found_by_the_audit(audited_folder(folder, honest.verifier, honest.older), "other_history", "no_block")
+    with (
+        RunningServer(operator.write(tmp_path / "ledger")) as server,
+        honest.client(server.address, tmp_path / "file", honest.older) as client,
+        noticed_by("client", ForkError, "does not go on"),
+    ):
+        client.checkpoint()
+
+
+@attack(caught_by=("server", "client", "receipt verifier", "audit"))
+def test_strip_a_signature(honest: HonestLedger, tmp_path: Path) -> None:
+    """A seal without its signature; a checkpoint without one."""
+    operator = Operator(honest.data)
+    seal_index = operator.batches_of(honest.bank.chain_id)[2][-1]
+    operator.edit(seal_index, lambda entry: entry.seal.ClearField("signature"))
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "encoding", "sequence_gap")
+    with noticed_by("receipt verifier", ReceiptError, "is malformed"):
+        verify_receipt(operator.receipt(honest.prediction), honest.verifier)
+    unsigned = honest.receipt[: honest.receipt.rindex("— ".encode())]
+    with noticed_by("receipt verifier", MalformedError, "no signatures"):
+        verify_receipt(unsigned, honest.verifier)
+
+    def unsigned_checkpoint(_: object, response: proofs_pb2.GetCheckpointResponse) -> None:
+        response.checkpoint = response.checkpoint[: response.checkpoint.index("— ".encode())]
+
+    with RunningServer(tmp_path / "private") as server:
+        with honest.client(server.address) as client, refused_by_the_server("CORRUPT"):
+            client.get_prediction(honest.prediction)
+        with (
+            between(server.address, {methods.GET_CHECKPOINT: unsigned_checkpoint}) as address,
+            honest.client(address) as client,
+            noticed_by("client", MalformedError, "no signatures"),
+        ):
+            client.checkpoint()
+
+
+@attack(caught_by=("client", "receipt verifier", "audit"))
+def test_swap_signatures(honest: HonestLedger, tmp_path: Path) -> None:
+    """Two seals of the bank, each with the signature of the other."""
+    operator = Operator(honest.data)
+    one, other = (batch[-1] for batch in operator.batches_of(honest.bank.chain_id)[2:])
+    signatures = [entry_pb2.Entry.FromString(operator.entries[index]).seal.signature for index in (other, one)]
+    for index, signature in zip((one, other), signatures, strict=True):
+        operator.edit(index, lambda entry, it=signature: setattr(entry.seal, "signature", it))  # type: ignore[misc]  # bound now
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "bad_signature")
+    with noticed_by("receipt verifier", SealError, "signature"):
+        verify_receipt(operator.receipt(honest.prediction), honest.verifier)
+    with (
+        RunningServer(tmp_path / "private") as server,
+        honest.client(server.address) as client,
+        noticed_by("client", SealError, "signature"),
+    ):
+        client.get_prediction(honest.prediction)
+
+
+@attack(caught_by=("audit", "monitor", "client"))
+def test_a_block_with_a_false_time(honest: HonestLedger, tmp_path: Path) -> None:
+    """Yesterday's predictions become last week's, or tomorrow's: blocks' times go back, or leave the present."""
+    back = Operator(honest.data)
+    bank, _ = honest.producers()
+    back.log(predictions(bank, 1, "now"), time_unix_ns=time.time_ns() - 7 * 86_400 * 10**9)
+    found_by_the_audit(audited(back, tmp_path, honest.verifier), "block_time")
+    told_by_the_monitor(honest.monitor(tmp_path / "public", tmp_path / "state", 1e9), "finding")
+
+    bank, _ = honest.producers()
+    ahead = Operator(honest.data)
+    ahead.log(predictions(bank, 1, "now"), time_unix_ns=time.time_ns() + 7 * 86_400 * 10**9)
+    folder = ahead.export(tmp_path / "ahead")
+    assert audited_folder(folder, honest.verifier).exit_status == 0, "a ledger may be ahead of this machine's clock"
+    told_by_the_monitor(honest.monitor(folder, tmp_path / "state-ahead"), "stale")
+    with (
+        RunningServer(ahead.write(tmp_path / "ledger")) as server,
+        honest.client(server.address, max_block_age_s=180.0) as client,
+        noticed_by("client", StaleError, "ahead of this machine's clock"),
+    ):
+        client.checkpoint()
+
+
+@attack(caught_by=("client", "receipt verifier", "audit"))
+def test_the_old_ledger_key_after_a_change(honest: HonestLedger, tmp_path: Path) -> None:
+    """The ledger's key was stolen, and was changed; the thief signs on with the old one, which many have pinned."""
+    with RunningServer(honest.copy(tmp_path / "ledger")) as server:
+        new = Verifier.parse(rotate(server.data)["verifier_key"])
+        thief = Operator(server.data)
+        thief.signer = Signer(*keys.read_signing_key(next((server.data / "keys").glob("*.retired"))))
+        bank, _ = honest.producers()
+        thief.log(predictions(bank, 1, "stolen"))
+
+        def shown(_: object, response: proofs_pb2.GetCheckpointResponse) -> None:
+            response.checkpoint = thief.checkpoint()
+
+        with honest.client(server.address, tmp_path / "file") as client:
+            assert client.checkpoint().size < len(thief.entries), "the client follows the change"
+        with (
+            between(server.address, {methods.GET_CHECKPOINT: shown}) as address,
+            honest.client(address, tmp_path / "file", (tmp_path / "file").read_bytes()) as client,
+            noticed_by("client", OtherKeyError, "is signed by"),
+        ):
+            client.checkpoint()
+    found_by_the_audit(audited_folder(thief.export(tmp_path / "public"), honest.verifier), "checkpoint_signature")
+    with noticed_by("receipt verifier", OtherKeyError, "is signed by"):
+        verify_receipt(thief.receipt(honest.prediction), honest.verifier)
+    left_out = thief.receipt(honest.prediction, without_key_changes=True)
+    with noticed_by("receipt verifier", UnknownPinError, "pinned"):
+        verify_receipt(left_out, new)
+    # Out of reach: who pinned the stolen key, never heard of the change and asks nobody is shown what the thief likes.
+    assert verify_receipt(left_out, honest.verifier).checkpoint.size == len(thief.entries)
