@@ -15,7 +15,9 @@ from typing import NamedTuple
 from lineage_ledger import kernel
 from lineage_ledger.audit import Finding
 from lineage_ledger.audit.report import MAX_FINDINGS
-from lineage_ledger.errors import MalformedError
+from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import Note
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store import rows
 from lineage_ledger_server.store.log_store import TABLES
@@ -36,8 +38,9 @@ _MISSING_ALLOWED = 1_024
 
 
 class Slot(NamedTuple):
-    """One slot of the head record."""
+    """One slot of a record of checkpoints."""
 
+    record: str
     number: int
     sequence: int
     note: bytes
@@ -45,11 +48,21 @@ class Slot(NamedTuple):
     @property
     def name(self) -> str:
         """What findings call it."""
-        return f"head record slot {self.number}"
+        return f"{self.record} slot {self.number}"
+
+    @property
+    def size(self) -> int:
+        """Entries of its checkpoint; 0 if that cannot be read."""
+        try:
+            return Checkpoint.parse(Note.parse(self.note).text).size
+        except LineageError:
+            return 0
 
 
-def read_head_record(path: Path) -> tuple[list[Slot], list[Finding]]:
-    """The slots that are whole, the newest first, and what is wrong with the others.
+def read_record(path: Path, record: str) -> tuple[list[Slot], list[Finding]]:
+    """The slots that are whole of a file in the form of the head record, the newest first, and what is wrong with it.
+
+    `record` is what findings call it.
 
     Raises StoreError if the file cannot be read.
     """
@@ -63,38 +76,40 @@ def read_head_record(path: Path) -> tuple[list[Slot], list[Finding]]:
             with path.open("rb") as file:
                 data = file.read(_FILE_BYTES + 1)
         except OSError as error:
-            raise StoreError(f"cannot read the head record {path}: {error.strerror}") from error
-        slots, findings = _parse_head_record(data)
+            raise StoreError(f"cannot read the {record} {path}: {error.strerror}") from error
+        slots, findings = _parse_record(data, record)
         if not findings:
             break
     return slots, findings
 
 
-def _parse_head_record(data: bytes) -> tuple[list[Slot], list[Finding]]:
+def _parse_record(data: bytes, record: str) -> tuple[list[Slot], list[Finding]]:
     slots: list[Slot] = []
     findings = []
+    kind = record.replace(" ", "_")
     for number in (0, 1):
         content = data[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES]
-        problem, slot = _parse_slot(number, content)
+        problem, slot = _parse_slot(record, number, content)
         if slot is not None:
             slots.append(slot)
         if problem:
-            findings.append(Finding("head_record", f"head record slot {number}", problem, "as it was written"))
+            findings.append(Finding(kind, f"{record} slot {number}", problem, "as it was written"))
     if len(data) > _FILE_BYTES:
-        findings.append(Finding("head_record", "head record", "has bytes behind its slots", f"{_FILE_BYTES} bytes"))
+        findings.append(Finding(kind, record, "has bytes behind its slots", f"{_FILE_BYTES} bytes"))
     slots.sort(key=lambda slot: -slot.sequence)
     if len(slots) == 1 and not findings and slots[0].sequence != 1:
         other = 1 - slots[0].number
-        findings.append(
-            Finding("head_record", f"head record slot {other}", "is empty", "the checkpoint before the newest")
-        )
+        findings.append(Finding(kind, f"{record} slot {other}", "is empty", "the checkpoint before the newest"))
     if len(slots) == 2 and slots[0].sequence != slots[1].sequence + 1:
         found = f"has sequence {slots[1].sequence}"
-        findings.append(Finding("head_record", slots[1].name, found, str(slots[0].sequence - 1)))
+        findings.append(Finding(kind, slots[1].name, found, str(slots[0].sequence - 1)))
+    if len(slots) == 2 and slots[0].size < slots[1].size:
+        found = f"is over {slots[0].size} entries, the {slots[1].name} before it over {slots[1].size}"
+        findings.append(Finding("checkpoint", slots[0].name, found, "a checkpoint that goes on from the one before it"))
     return slots, findings
 
 
-def _parse_slot(number: int, content: bytes) -> tuple[str, Slot | None]:
+def _parse_slot(record: str, number: int, content: bytes) -> tuple[str, Slot | None]:
     """What is wrong with a slot, and the slot if it can be used; neither for one that was never written."""
     if len(content) == _SLOT_BYTES and not any(content):
         return "", None
@@ -104,7 +119,7 @@ def _parse_slot(number: int, content: bytes) -> tuple[str, Slot | None]:
     checksum = content[end : end + _CHECKSUM_BYTES]
     if length > _MAX_NOTE_BYTES or hashlib.sha256(content[:end]).digest() != checksum:
         return "its checksum does not hold", None
-    slot = Slot(number, sequence, content[_SLOT_PREFIX_BYTES:end])
+    slot = Slot(record, number, sequence, content[_SLOT_PREFIX_BYTES:end])
     if sequence % 2 != number:
         return f"holds the checkpoint of sequence {sequence}, which belongs into the other slot", slot
     return ("" if not any(content[end + _CHECKSUM_BYTES :]) else "has bytes behind its checksum"), slot

@@ -14,7 +14,7 @@ from lineage_ledger import kernel
 from lineage_ledger.audit import bundles, workers
 from lineage_ledger.audit.edge import EMPTY
 from lineage_ledger.audit.entries import feed, feed_single
-from lineage_ledger.audit.heads import Head, check_heads, gather
+from lineage_ledger.audit.heads import Head, check_heads, check_witnesses, gather
 from lineage_ledger.audit.local import Digest, lead
 from lineage_ledger.audit.observer import Observer
 from lineage_ledger.audit.report import Finding, Report
@@ -26,6 +26,7 @@ from lineage_ledger.audit.tree import TreeCheck
 from lineage_ledger.errors import LineageError, MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.kernel import ScannedBatch
 
 MAX_PROCESSES: Final = 8
@@ -46,19 +47,21 @@ def audit(
     *,
     since: Since | None = None,
     processes: int | None = 1,
+    witness_policy: WitnessPolicy | None = None,
 ) -> Report:
     """Re-check everything in `source` and compare with what `verifier`'s key signed.
 
     `known_checkpoint` is a checkpoint that somebody else kept: only with one is it seen that the newest entries were
     cut off. `since` is one, too, up to which less is done (see `Since`). `progress` is told the entries done and the
     entries there are. `processes` share the work of a source that can be opened again; None: one for each CPU, at most
-    8, or one if there is little to do, as the first entries tell. Does not raise: what cannot be carried out is a
+    8, or one if there is little to do, as the first entries tell. One of the ledger's own checkpoints must satisfy the
+    `witness_policy`, if there is one. Does not raise: what cannot be carried out is a
     failure in the report, and never a pass.
     """
     report = Report(origin=verifier.name)
     started = time.monotonic()
     try:
-        _Audit(source, verifier, report, observer, since).run(known_checkpoint, progress, processes)
+        _Audit(source, verifier, report, observer, since).run(known_checkpoint, progress, processes, witness_policy)
     except Exception as error:  # noqa: BLE001 - whatever it is, a check that broke off must not count as passed
         report.failures.append(f"the audit broke off: {type(error).__name__}: {error}")
     report.seconds = time.monotonic() - started
@@ -78,7 +81,13 @@ class _Audit:
         self._read_from = self._resumed.size if self._resumed else 0
         self._rules_state: RulesState | None = self._resumed.rules if self._resumed else None
 
-    def run(self, known_checkpoint: bytes | None, progress: Progress | None, processes: int | None) -> None:
+    def run(
+        self,
+        known_checkpoint: bytes | None,
+        progress: Progress | None,
+        processes: int | None,
+        witness_policy: WitnessPolicy | None,
+    ) -> None:
         report, source = self._report, self._source
         size = source.size
         heads = gather(source.checkpoints, known_checkpoint, self._since, report)
@@ -99,6 +108,8 @@ class _Audit:
         self._count_suspects(size)
         report.not_checked += self._rules.authority.not_checked
         check_heads(heads, self._verifier, size, self._tree.roots, self._rules, report, self._read_from)
+        if witness_policy is not None:
+            check_witnesses(heads, witness_policy, self._verifier, report)
         if self._observer is not None and size >= self._read_from:
             self._observer.finish(facts, report)
         if self._tree.signed_edge is not None and self._rules_state is not None and not report.exit_status:

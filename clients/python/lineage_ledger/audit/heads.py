@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from lineage_ledger.audit.report import Finding, Report
 from lineage_ledger.audit.rules import Rules
 from lineage_ledger.audit.state import AuditState, Since
-from lineage_ledger.errors import LineageError
+from lineage_ledger.errors import LineageError, QuorumError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note, Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 
 class Head(NamedTuple):
@@ -83,11 +83,6 @@ def check_heads(
     elif ledger_keys and verifier.public_key not in ledger_keys:
         expected = f"the verifier's, {verifier.public_key.hex()}"
         report.add(Finding.at_entry(0, "ledger_key", f"the ledger's key is {ledger_keys[0].hex()}", expected))
-    own = [head for head in heads if not head.kept_elsewhere]
-    for newer, older in pairwise(own):
-        if newer.checkpoint.size < older.checkpoint.size:
-            found = f"is over {newer.checkpoint.size} entries, the {older.name} before it over {older.checkpoint.size}"
-            report.add(Finding("checkpoint", newer.name, found, "a checkpoint that goes on from the one before it"))
     for head in heads:
         problem = _signature_problem(head, verifier, rules)
         if problem and head.kept_elsewhere:
@@ -103,6 +98,27 @@ def check_heads(
             elif head is heads[0]:
                 found = f"is over {head.checkpoint.size} entries, {read_from} were audited before: it went back"
                 report.add(Finding("truncated", head.name, found, f"{read_from} entries or more"))
+
+
+def check_witnesses(heads: Sequence[Head], policy: WitnessPolicy, verifier: Verifier, report: Report) -> None:
+    """The ledger's own checkpoints held against a witness policy, which the newest one or one before it must satisfy.
+
+    A cosignature that claims to be by a witness of the policy and is not is a finding of its own.
+    """
+    own = sorted((head for head in heads if not head.kept_elsewhere), key=lambda head: -head.checkpoint.size)
+    missing = ""
+    for head in own:
+        try:
+            policy.check(head.note, verifier)
+        except QuorumError as error:
+            missing = missing or str(error)
+        except LineageError as error:
+            report.add(Finding("cosignature", head.name, str(error)))
+        else:
+            report.witnessed = max(report.witnessed or 0, head.checkpoint.size)
+    if report.witnessed is None:
+        place = own[0].name if own else "checkpoint"
+        report.add(Finding("quorum", place, missing or "there is no checkpoint with its cosignatures"))
 
 
 def _signature_problem(head: Head, verifier: Verifier, rules: Rules) -> str:

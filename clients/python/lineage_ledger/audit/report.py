@@ -98,6 +98,8 @@ class Report:
     since: int | None = None
     """Entries of the checkpoint or the audit state that the audit went on from."""
     covered: Coverage = field(default_factory=Coverage)
+    witnessed: int | None = None
+    """Entries of the newest checkpoint that satisfies the witness policy; None: none was given, or none does."""
     processes: int = 1
     """How many shared the work."""
     entries_read: int = 0

@@ -14,11 +14,12 @@ from click.core import ParameterSource
 
 from lineage_ledger.cli.audit_view import views
 from lineage_ledger.cli.checkpoint import replace_file
-from lineage_ledger.cli.options import Access, connection_options, examples, output_option
+from lineage_ledger.cli.options import Access, connection_options, examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Output
 from lineage_ledger.cli.types import FILE, parse_verifier_key, read_line
 from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats.note import MAX_NOTE_BYTES, Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 if TYPE_CHECKING:
     from lineage_ledger.audit import Report, Since
@@ -42,7 +43,8 @@ Exit status: 0 all that could be checked is right, 1 something is wrong, 2 the a
         "lineage audit --data ledger --key ledger.vkey",
         "lineage audit --folder public --key ledger.vkey --checkpoint kept-last-week.txt",
         "lineage audit --url https://ledger.example.com/log --key example.com/prod+1a2b3c4d+AQ…",
-        "lineage audit --server ledger.example.com:7461 --ca-file ca.pem --key ledger.vkey",
+        "lineage audit --server ledger.example.com:7461 --ca-file ca.pem --key ledger.vkey "
+        "--witness-policy witnesses.policy",
         'lineage audit --data ledger --key "$KEY" --json | jq .findings',
     )
 )
@@ -71,6 +73,7 @@ Exit status: 0 all that could be checked is right, 1 something is wrong, 2 the a
     type=_FILE,
     help="A checkpoint that somebody else kept; without one nobody can tell that the newest entries were cut off.",
 )
+@witness_policy_option("Witnesses of which a quorum must have cosigned the ledger's checkpoint (C2SP tlog-policy).")
 @click.option(
     "--head",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -100,6 +103,7 @@ def audit(
     access: Access,
     verifier_key: str,
     checkpoint: Path | None,
+    witness_policy: WitnessPolicy | None,
     head: Path | None,
     no_index: bool,
     since: Path | None,
@@ -119,11 +123,14 @@ def audit(
     with out.counting() as progress:
         try:
             verifier = parse_verifier_key(verifier_key)
-            how = _How(_read(checkpoint, MAX_NOTE_BYTES), _since(since, verifier), processes, progress)
+            known_checkpoint, went_on_from = _read(checkpoint, MAX_NOTE_BYTES), _since(since, verifier)
+            how = _How(known_checkpoint, went_on_from, processes, witness_policy, progress)
             if chosen == "data":
                 report = _audit_data(context.params["data"], head, not no_index, verifier, how)
             else:
-                report = _audit_source(partial(open_source, chosen, folder, url, access), verifier, how)
+                is_witnessed = witness_policy is not None
+                opened = partial(open_source, chosen, folder, url, access, is_witnessed=is_witnessed)
+                report = _audit_source(opened, verifier, how)
         except (LineageError, OSError) as error:
             from lineage_ledger.audit import Report
 
@@ -141,6 +148,7 @@ class _How(NamedTuple):
     known_checkpoint: bytes | None
     since: Since | None
     processes: int | None
+    witness_policy: WitnessPolicy | None
     progress: Callable[[str, int, int], None] | None
 
 
@@ -149,11 +157,24 @@ def _audit_source(open_source: Callable[[], TiledSource | RpcSource], verifier: 
 
     show = partial(how.progress, "log") if how.progress is not None else None
     with contextlib.closing(open_source()) as source:
-        return audit(source, verifier, how.known_checkpoint, show, since=how.since, processes=how.processes)
+        return audit(
+            source,
+            verifier,
+            how.known_checkpoint,
+            show,
+            since=how.since,
+            processes=how.processes,
+            witness_policy=how.witness_policy,
+        )
 
 
-def open_source(chosen: str, folder: Path | None, url: str | None, access: Access) -> TiledSource | RpcSource:
-    """What `chosen` ("folder", "url" or "server") is to be read from. Raises `LineageError`."""
+def open_source(
+    chosen: str, folder: Path | None, url: str | None, access: Access, *, is_witnessed: bool = False
+) -> TiledSource | RpcSource:
+    """What `chosen` ("folder", "url" or "server") is to be read from. Raises `LineageError`.
+
+    `is_witnessed`: up to a checkpoint with its witnesses' cosignatures, as a folder or a URL has it anyway.
+    """
     if chosen == "folder" and folder is not None:
         from lineage_ledger.sources.folder import open_folder
 
@@ -164,7 +185,7 @@ def open_source(chosen: str, folder: Path | None, url: str | None, access: Acces
         return open_url(url, timeout_s=access.timeout_s, ca_file=access.ca_file)
     from lineage_ledger.sources.rpc import RpcSource
 
-    return RpcSource(access.endpoint)
+    return RpcSource(access.endpoint, is_witnessed=is_witnessed)
 
 
 def _audit_data(data: Path, head: Path | None, with_index: bool, verifier: Verifier, how: _How) -> Report:
@@ -182,6 +203,7 @@ def _audit_data(data: Path, head: Path | None, with_index: bool, verifier: Verif
         with_index=with_index,
         since=how.since,
         processes=how.processes,
+        witness_policy=how.witness_policy,
     )
     if report.findings:
         _ask_about_the_key(data / "verifier.key", verifier, report)

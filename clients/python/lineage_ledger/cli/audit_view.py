@@ -78,6 +78,7 @@ def _counted(report: Report) -> Fields:
             ("compared with the entries", ", ".join(_compared(report))),
             ("entries under the checkpoint", f"{report.size:,}"),
             ("entries behind it, not signed yet", f"{report.unsigned:,}"),
+            *([("entries cosigned by a quorum", f"{report.witnessed:,}")] if report.witnessed is not None else []),
             ("predictions", f"{counts.predictions:,}"),
             ("statements", f"{counts.statements:,}"),
             ("seals", f"{counts.seals:,}"),
