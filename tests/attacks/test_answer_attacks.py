@@ -26,6 +26,7 @@ from lineage_ledger.errors import (
 from lineage_ledger.formats import keys, merkle, packed
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note, Signer
+from lineage_ledger.formats.prediction import encode_prediction
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.proven_entries import ReceiptError
@@ -35,11 +36,13 @@ from lineage_ledger.rpc.connection import Connection
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.v1 import append_pb2, entries_pb2, proofs_pb2
+from tests.attacks.auditing import audited
 from tests.attacks.between import Lie, between
-from tests.attacks.catching import attack, noticed_by, told_by_the_monitor
+from tests.attacks.catching import attack, found_by_the_audit, noticed_by, told_by_the_monitor
 from tests.attacks.honest import HonestLedger, emit, size_of
 from tests.attacks.operator import Operator
 from tests.emitter.fake_ledger import FakeLedger, Tree
+from tests.support.producer import DEPLOYMENT_HASH, Producer, registration
 from tests.support.server import RunningServer
 
 
@@ -173,6 +176,51 @@ def test_a_lookup_by_request_id_that_answers_with_anothers_prediction(
     with (
         lied_to(honest, served, methods.GET_PREDICTION, same) as client,
         noticed_by("client", VerificationError, "the server gave the prediction"),
+    ):
+        client.get_prediction(honest.prediction)
+
+
+@attack(caught_by=("client", "receipt verifier", "audit"))
+def test_a_prediction_that_another_key_sealed(honest: HonestLedger, tmp_path: Path) -> None:
+    """The operator registers a producer of his own, who seals another answer under the id that the customer has.
+
+    Everything is sealed, logged and proven; only the chain, which the id begins with, is not that producer's.
+    """
+    operator = Operator(honest.data)
+    own = Producer(operator.origin)
+    operator.log(packed.pack([registration(operator.origin, own.key, operator.admin_key, "bank")]))
+    own.chain_id, own.sequence, own.number = honest.bank.chain_id, 1, honest.prediction.number
+    own.previous = bytes(range(32))
+    first_index = len(operator.entries)
+    entry = encode_prediction(
+        binding_row=1,
+        input_commitment=honest.prediction.input_prefix + bytes(28),
+        output_commitment=bytes([9]) * 32,
+        start_time_unix_ns=1,
+    )
+    operator.log(own.batch([entry]))
+    forged = entries_pb2.LoggedPrediction(
+        prediction_id=str(honest.prediction),
+        index=first_index,
+        entry=entry,
+        seal_index=first_index + 1,
+        public_key=own.key.public_key,
+        deployment_hash=DEPLOYMENT_HASH,
+        chain_nonce=honest.bank.nonce,
+    )
+
+    def instead(_: object, response: entries_pb2.GetPredictionResponse) -> None:
+        response.prediction.CopyFrom(forged)
+
+    found_by_the_audit(audited(operator, tmp_path, honest.verifier), "chain_id_mismatch")
+    del operator.entries[operator.batches_of(honest.bank.chain_id)[1].start : first_index - 2]  # the bank's own batches
+    operator.relink()
+    with noticed_by("receipt verifier", ReceiptError, "another key than the one that opened its chain"):
+        verify_receipt(operator.receipt(honest.prediction), honest.verifier)
+    with (
+        RunningServer(tmp_path / "private") as server,
+        lied_to(honest, server, methods.GET_PREDICTION, instead) as client,
+        noticed_by("client", VerificationError, "not show that the chain"),
     ):
         client.get_prediction(honest.prediction)
 

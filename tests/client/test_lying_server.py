@@ -106,6 +106,7 @@ class Server:
             public_key=sealed.seal.body.public_key,
             deployment_hash=self.it.deployment_hash,
             batch_proof=merkle.inclusion_proof(place, sealed.seal.body.count, leaves),
+            chain_nonce=self.it.server.nonce,
         )
 
 

@@ -177,6 +177,7 @@ class TestEntries:
                 public_key=served.demo.server.key.public_key,
                 deployment_hash=served.demo.deployment_hash,
                 batch_proof=got.batch_proof,
+                chain_nonce=served.demo.server.nonce,
             )
             sealed = served.ledger.sealed[index]
             leaf_hash, root = merkle.leaf_hash(got.entry), sealed.seal.body.root

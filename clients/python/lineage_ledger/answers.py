@@ -34,7 +34,7 @@ class LoggedEntry:
 class LoggedPrediction:
     """Proven: the prediction with this id is at `index`, sealed by `public_key`, made with `deployment_hash`.
 
-    That the key is a registered producer's, and the chain its own, is for a receipt and an audit to show.
+    The chain of the id is that key's. That the key is a registered producer's is for a receipt and an audit to show.
     """
 
     prediction_id: PredictionId

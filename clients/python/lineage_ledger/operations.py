@@ -117,6 +117,12 @@ class Operations(Agreement):
         merkle.verify_inclusion(
             merkle.leaf_hash(said.entry), sealed.place, closing.body.count, batch_proof, closing.body.root
         )
+        body = closing.body
+        if seal.chain_id(self.verifier.name, body.public_key, said.chain_nonce) != body.chain_id:
+            raise VerificationError(
+                f"the prediction at {said.index} was sealed by the key {body.public_key.hex()}, and the server does "
+                f"not show that the chain {body.chain_id.hex()} is that key's"
+            )
         prediction = logged.entry.prediction
         found = LoggedPrediction(
             sealed.prediction_id(prediction),

@@ -197,6 +197,18 @@ class LogReader:
             damaged("chains", f"names another entry than a conflict of chain {chain_id.hex()}", conflict_index)
         return ChainRow(row.ordinal, row.first_seal_index, last.seal_index, conflict_index)
 
+    def chain_nonce(self, chain_id: bytes) -> bytes:
+        """The nonce in the seal that opened a chain on record. Raises NotFoundError."""
+        tree = self._current()
+        with self._store.snapshot() as snapshot:
+            row = snapshot.chain(chain_id)
+        if row is None:
+            raise NotFoundError(f"no chain {chain_id.hex()} is on record")
+        body = parse_seal(tree, row.first_seal_index).body
+        if body.chain_id != chain_id or body.batch_sequence:
+            damaged("chains", f"names another seal than the first of chain {chain_id.hex()}", row.first_seal_index)
+        return body.chain_nonce
+
     def seals_of_chain(self, chain: ChainRow, first_sequence: int, limit: int) -> Iterator[int]:
         """Indexes of at most `limit` seals of a chain up to the head, by sequence from `first_sequence` on."""
         tree = self._current()

@@ -79,7 +79,7 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
     ) -> entries_pb2.GetPredictionResponse:
         located = self._reader.locate(parse_prediction_id(request.prediction_id))
         sealed = SealedEntry(located.index, located.entry, located.seal_index, located.seal)
-        return entries_pb2.GetPredictionResponse(prediction=_logged(sealed, BatchProofs(self._reader)))
+        return entries_pb2.GetPredictionResponse(prediction=_Predictions(self._reader).logged(sealed))
 
     @answers
     def FindPredictions(
@@ -91,9 +91,9 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
         page = self._search.find(
             criteria, start, page_size(request.page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), _budget(context)
         )
-        proofs = BatchProofs(self._reader)
+        answer = _Predictions(self._reader)
         return entries_pb2.FindPredictionsResponse(
-            predictions=(_logged(sealed, proofs) for sealed in page.predictions),
+            predictions=(answer.logged(sealed) for sealed in page.predictions),
             next_page_token="" if page.next_index is None else encode_token(request, (page.next_index,)),
             indexed_size=page.searched_size,
         )
@@ -138,17 +138,29 @@ def _packed(first_index: int, count: int, parts: list[bytes]) -> entries_pb2.Str
     return entries_pb2.StreamEntriesResponse(first_index=first_index, packed=b"".join(parts), count=count)
 
 
-def _logged(sealed: SealedEntry, proofs: BatchProofs) -> entries_pb2.LoggedPrediction:
-    prediction = entry_pb2.Entry.FromString(sealed.entry).prediction
-    return entries_pb2.LoggedPrediction(
-        prediction_id=str(sealed.prediction_id(prediction)),
-        index=sealed.index,
-        entry=sealed.entry,
-        seal_index=sealed.seal_index,
-        public_key=sealed.seal.body.public_key,
-        deployment_hash=sealed.deployment_hash(prediction),
-        batch_proof=proofs.inclusion(sealed),
-    )
+class _Predictions:
+    """Those of one answer, with what proves them; what several have in common is read once."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._proofs = BatchProofs(reader)
+        self._nonces: dict[bytes, bytes] = {}
+
+    def logged(self, sealed: SealedEntry) -> entries_pb2.LoggedPrediction:
+        prediction = entry_pb2.Entry.FromString(sealed.entry).prediction
+        body = sealed.seal.body
+        if body.chain_id not in self._nonces:
+            self._nonces[body.chain_id] = self._reader.chain_nonce(body.chain_id)
+        return entries_pb2.LoggedPrediction(
+            prediction_id=str(sealed.prediction_id(prediction)),
+            index=sealed.index,
+            entry=sealed.entry,
+            seal_index=sealed.seal_index,
+            public_key=body.public_key,
+            deployment_hash=sealed.deployment_hash(prediction),
+            batch_proof=self._proofs.inclusion(sealed),
+            chain_nonce=self._nonces[body.chain_id],
+        )
 
 
 def _time_left_s(context: grpc.ServicerContext) -> float:

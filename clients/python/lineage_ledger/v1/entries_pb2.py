@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flineage_ledger/v1/entries.proto\x12\x11lineage_ledger.v1\" \n\x0fGetEntryRequest\x12\r\n\x05index\x18\x01 \x01(\x04\"!\n\x10GetEntryResponse\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"2\n\x14StreamEntriesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"K\n\x15StreamEntriesResponse\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x04\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"-\n\x14GetPredictionRequest\x12\x15\n\rprediction_id\x18\x01 \x01(\t\"P\n\x15GetPredictionResponse\x12\x37\n\nprediction\x18\x01 \x01(\x0b\x32#.lineage_ledger.v1.LoggedPrediction\"\x9d\x01\n\x10LoggedPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05\x65ntry\x18\x03 \x01(\x0c\x12\x12\n\nseal_index\x18\x04 \x01(\x04\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\x12\x17\n\x0f\x64\x65ployment_hash\x18\x06 \x01(\x0c\x12\x13\n\x0b\x62\x61tch_proof\x18\x07 \x03(\x0c\"\xb7\x01\n\x16\x46indPredictionsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x19\n\x11\x66rom_time_unix_ns\x18\x02 \x01(\x06\x12\x1a\n\x12until_time_unix_ns\x18\x03 \x01(\x06\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\x12\x17\n\x0f\x64\x65ployment_hash\x18\x05 \x01(\x0c\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\"\x82\x01\n\x17\x46indPredictionsResponse\x12\x38\n\x0bpredictions\x18\x01 \x03(\x0b\x32#.lineage_ledger.v1.LoggedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cindexed_size\x18\x03 \x01(\x04\x32\x97\x03\n\x0c\x45ntryService\x12S\n\x08GetEntry\x12\".lineage_ledger.v1.GetEntryRequest\x1a#.lineage_ledger.v1.GetEntryResponse\x12\x64\n\rStreamEntries\x12\'.lineage_ledger.v1.StreamEntriesRequest\x1a(.lineage_ledger.v1.StreamEntriesResponse0\x01\x12\x62\n\rGetPrediction\x12\'.lineage_ledger.v1.GetPredictionRequest\x1a(.lineage_ledger.v1.GetPredictionResponse\x12h\n\x0f\x46indPredictions\x12).lineage_ledger.v1.FindPredictionsRequest\x1a*.lineage_ledger.v1.FindPredictionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flineage_ledger/v1/entries.proto\x12\x11lineage_ledger.v1\" \n\x0fGetEntryRequest\x12\r\n\x05index\x18\x01 \x01(\x04\"!\n\x10GetEntryResponse\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\"2\n\x14StreamEntriesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"K\n\x15StreamEntriesResponse\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x04\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"-\n\x14GetPredictionRequest\x12\x15\n\rprediction_id\x18\x01 \x01(\t\"P\n\x15GetPredictionResponse\x12\x37\n\nprediction\x18\x01 \x01(\x0b\x32#.lineage_ledger.v1.LoggedPrediction\"\xb2\x01\n\x10LoggedPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05\x65ntry\x18\x03 \x01(\x0c\x12\x12\n\nseal_index\x18\x04 \x01(\x04\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\x12\x17\n\x0f\x64\x65ployment_hash\x18\x06 \x01(\x0c\x12\x13\n\x0b\x62\x61tch_proof\x18\x07 \x03(\x0c\x12\x13\n\x0b\x63hain_nonce\x18\x08 \x01(\x0c\"\xb7\x01\n\x16\x46indPredictionsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x19\n\x11\x66rom_time_unix_ns\x18\x02 \x01(\x06\x12\x1a\n\x12until_time_unix_ns\x18\x03 \x01(\x06\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\x12\x17\n\x0f\x64\x65ployment_hash\x18\x05 \x01(\x0c\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\"\x82\x01\n\x17\x46indPredictionsResponse\x12\x38\n\x0bpredictions\x18\x01 \x03(\x0b\x32#.lineage_ledger.v1.LoggedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cindexed_size\x18\x03 \x01(\x04\x32\x97\x03\n\x0c\x45ntryService\x12S\n\x08GetEntry\x12\".lineage_ledger.v1.GetEntryRequest\x1a#.lineage_ledger.v1.GetEntryResponse\x12\x64\n\rStreamEntries\x12\'.lineage_ledger.v1.StreamEntriesRequest\x1a(.lineage_ledger.v1.StreamEntriesResponse0\x01\x12\x62\n\rGetPrediction\x12\'.lineage_ledger.v1.GetPredictionRequest\x1a(.lineage_ledger.v1.GetPredictionResponse\x12h\n\x0f\x46indPredictions\x12).lineage_ledger.v1.FindPredictionsRequest\x1a*.lineage_ledger.v1.FindPredictionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPREDICTIONRESPONSE']._serialized_start=299
   _globals['_GETPREDICTIONRESPONSE']._serialized_end=379
   _globals['_LOGGEDPREDICTION']._serialized_start=382
-  _globals['_LOGGEDPREDICTION']._serialized_end=539
-  _globals['_FINDPREDICTIONSREQUEST']._serialized_start=542
-  _globals['_FINDPREDICTIONSREQUEST']._serialized_end=725
-  _globals['_FINDPREDICTIONSRESPONSE']._serialized_start=728
-  _globals['_FINDPREDICTIONSRESPONSE']._serialized_end=858
-  _globals['_ENTRYSERVICE']._serialized_start=861
-  _globals['_ENTRYSERVICE']._serialized_end=1268
+  _globals['_LOGGEDPREDICTION']._serialized_end=560
+  _globals['_FINDPREDICTIONSREQUEST']._serialized_start=563
+  _globals['_FINDPREDICTIONSREQUEST']._serialized_end=746
+  _globals['_FINDPREDICTIONSRESPONSE']._serialized_start=749
+  _globals['_FINDPREDICTIONSRESPONSE']._serialized_end=879
+  _globals['_ENTRYSERVICE']._serialized_start=882
+  _globals['_ENTRYSERVICE']._serialized_end=1289
 # @@protoc_insertion_point(module_scope)

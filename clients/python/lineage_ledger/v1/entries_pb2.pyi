@@ -48,7 +48,7 @@ class GetPredictionResponse(_message.Message):
     def __init__(self, prediction: _Optional[_Union[LoggedPrediction, _Mapping]] = ...) -> None: ...
 
 class LoggedPrediction(_message.Message):
-    __slots__ = ("prediction_id", "index", "entry", "seal_index", "public_key", "deployment_hash", "batch_proof")
+    __slots__ = ("prediction_id", "index", "entry", "seal_index", "public_key", "deployment_hash", "batch_proof", "chain_nonce")
     PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class LoggedPrediction(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_HASH_FIELD_NUMBER: _ClassVar[int]
     BATCH_PROOF_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_NONCE_FIELD_NUMBER: _ClassVar[int]
     prediction_id: str
     index: int
     entry: bytes
@@ -63,7 +64,8 @@ class LoggedPrediction(_message.Message):
     public_key: bytes
     deployment_hash: bytes
     batch_proof: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, prediction_id: _Optional[str] = ..., index: _Optional[int] = ..., entry: _Optional[bytes] = ..., seal_index: _Optional[int] = ..., public_key: _Optional[bytes] = ..., deployment_hash: _Optional[bytes] = ..., batch_proof: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    chain_nonce: bytes
+    def __init__(self, prediction_id: _Optional[str] = ..., index: _Optional[int] = ..., entry: _Optional[bytes] = ..., seal_index: _Optional[int] = ..., public_key: _Optional[bytes] = ..., deployment_hash: _Optional[bytes] = ..., batch_proof: _Optional[_Iterable[bytes]] = ..., chain_nonce: _Optional[bytes] = ...) -> None: ...
 
 class FindPredictionsRequest(_message.Message):
     __slots__ = ("request_id", "from_time_unix_ns", "until_time_unix_ns", "public_key", "deployment_hash", "page_size", "page_token")
