@@ -24,7 +24,7 @@ from lineage_ledger.errors import (
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger.formats.text import encode_base64
-from lineage_ledger.history import History
+from lineage_ledger.history import History, Unlinked
 from tests.history.logs import NOW, ORIGIN, SIGNER, Log
 
 LOG = Log()
@@ -209,6 +209,9 @@ def test_a_smaller_checkpoint_put_back_is_not_believed_by_who_runs(path: Path) -
     path.write_bytes(LOG.note(30))
     assert history.newest == LOG.at(77)
     _accept(history, LOG, 78)
+    assert path.read_bytes() == LOG.note(30)  # Somebody may have seen it, so it is joined before it is forgotten.
+    assert history.unlinked == (LOG.at(30), LOG.at(78))
+    history.link(Unlinked(LOG.at(30), LOG.at(78)), LOG.proof(30, 78))
     assert path.read_bytes() == LOG.note(78)
 
 
@@ -265,7 +268,7 @@ from pathlib import Path
 from lineage_ledger.checkpoint_file import CheckpointFile
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Signer
-from lineage_ledger.history import History
+from lineage_ledger.history import History, Unlinked
 from tests.history.logs import ORIGIN, Log
 
 signer = Signer(ORIGIN, SigningKey(bytes.fromhex(sys.argv[2])))

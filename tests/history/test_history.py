@@ -136,6 +136,19 @@ def test_an_unlinked_answer_may_be_joined_by_others_meanwhile(history: History) 
     assert history.newest == LOG.at(60)
 
 
+def test_what_nobody_joins_is_bounded_and_the_first_of_it_kept(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineage_ledger.history.MAX_UNLINKED", 3)
+    _accept(history, LOG, 20)
+    known = history.newest
+    _accept(history, LOG, 100)
+    for size in range(21, 40):
+        history.accept(FORK.note(size), known, FORK.proof(20, size))
+    assert len(history._unlinked) == 3
+    assert history.unlinked == (FORK.at(21), LOG.at(100))
+
+
 def test_the_first_answers_of_two_threads_are_joined(history: History) -> None:
     history.accept(LOG.note(40), None, ())
     history.accept(FORK.note(30), None, ())

@@ -49,6 +49,9 @@ def _calls(channel: grpc.Channel, token: str | None) -> dict[str, str]:
         "read": lambda: proofs_pb2_grpc.ProofServiceStub(channel).GetCheckpoint(
             proofs_pb2.GetCheckpointRequest(), metadata=metadata, timeout=10
         ),
+        "consistency": lambda: proofs_pb2_grpc.ProofServiceStub(channel).GetConsistencyProof(
+            proofs_pb2.GetConsistencyProofRequest(old_size=1), metadata=metadata, timeout=10
+        ),
         "admin": lambda: admin_pb2_grpc.AdminServiceStub(channel).ListProducers(
             admin_pb2.ListProducersRequest(), metadata=metadata, timeout=10
         ),
@@ -70,8 +73,10 @@ def test_tokens_give_their_role_and_no_other(tmp_path):
         grpc.insecure_channel(server.address) as channel,
     ):
         no, wrong = "ROLE_REQUIRED", "NOT_AUTHENTICATED"
-        assert _calls(channel, APPEND_TOKEN) == {"append": "", "append stream": "", "read": no, "admin": no}
-        assert _calls(channel, READ_TOKEN) == {"append": no, "append stream": no, "read": "", "admin": no}
+        append, read = {"append": "", "append stream": ""}, {"read": ""}
+        refused = {"append": no, "append stream": no, "read": no, "consistency": "", "admin": no}
+        assert _calls(channel, APPEND_TOKEN) == refused | append
+        assert _calls(channel, READ_TOKEN) == refused | read
         assert set(_calls(channel, "guess").values()) == {wrong}
         assert set(_calls(channel, None).values()) == {wrong}
         server.stop()

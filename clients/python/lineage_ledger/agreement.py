@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
@@ -27,6 +28,8 @@ from lineage_ledger.v1 import entries_pb2, proofs_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lineage_ledger.rpc.connection import Connection
 
 T = TypeVar("T")
 Request = TypeVar("Request", bound=Message)
@@ -47,6 +50,41 @@ def ask(method: Method[Request, Response], request: Request) -> Steps[Response]:
     """Make one call and return its response."""
     response: Response = yield Call(method, request)
     return response
+
+
+def run(connection: Connection, steps: Steps[T]) -> T:
+    """Take the steps, making the calls over `connection`."""
+    go_on = partial(steps.send, None)
+    while True:
+        try:
+            call = go_on()
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        try:
+            go_on = partial(steps.send, connection.call(call.method, call.request))
+        except RpcError as error:  # What a refusal means is for whoever asked to say.
+            go_on = partial(steps.throw, error)
+
+
+def join(history: History) -> Steps[None]:
+    """Have the server prove what is `unlinked` in a history. Raises `ForkError`."""
+    while (pair := history.unlinked) is not None:
+        history.link(pair, (yield from _proof(history, *pair)))
+
+
+def _proof(history: History, older: SignedCheckpoint | None, newer: SignedCheckpoint) -> Steps[tuple[bytes, ...]]:
+    """The proof that `newer` goes on from `older`, not checked yet. Raises `ForkError` if the server has none."""
+    if older is None or not 0 < older.size < newer.size:
+        return ()
+    request = proofs_pb2.GetConsistencyProofRequest(old_size=older.size, new_size=newer.size)
+    try:
+        response = yield from ask(methods.GET_CONSISTENCY_PROOF, request)
+    except RpcError as error:
+        if error.status in REFUSALS:
+            raise history.unproven(older, newer, str(error)) from error
+        raise
+    return tuple(response.hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +138,7 @@ class Agreement:
         _, note = yield from self.signed_checkpoint()
         newest = self.history.open(note)
         older, newer = sorted((newest, other), key=lambda each: each.size)
-        self.history.check(older, newer, (yield from self._link(older, newer)))
+        self.history.check(older, newer, (yield from _proof(self.history, older, newer)))
         return other.checkpoint, newest.checkpoint
 
     def _agreed(
@@ -113,9 +151,8 @@ class Agreement:
         opened = yield from self._opened(signed)
         if may_be_older and known is not None and opened.size < known.size:
             known = None
-        self.history.accept(signed, known, (yield from self._link(known, opened)))
-        while (pair := self.history.unlinked) is not None:
-            self.history.link(pair, (yield from self._link(*pair)))
+        self.history.accept(signed, known, (yield from _proof(self.history, known, opened)))
+        yield from join(self.history)
         if self._max_block_age_s is not None:
             yield from self._young(opened, self._max_block_age_s)
         return opened.checkpoint
@@ -151,19 +188,6 @@ class Agreement:
                 "back from an old copy, or shows different histories"
             )
         self.history.keys = keys
-
-    def _link(self, older: SignedCheckpoint | None, newer: SignedCheckpoint) -> Steps[tuple[bytes, ...]]:
-        """The proof that `newer` goes on from `older`, not checked yet. Raises `ForkError` if the server has none."""
-        if older is None or not 0 < older.size < newer.size:
-            return ()
-        request = proofs_pb2.GetConsistencyProofRequest(old_size=older.size, new_size=newer.size)
-        try:
-            response = yield from ask(methods.GET_CONSISTENCY_PROOF, request)
-        except RpcError as error:
-            if error.status in REFUSALS:
-                raise self.history.unproven(older, newer, str(error)) from error
-            raise
-        return tuple(response.hashes)
 
     def _young(self, opened: SignedCheckpoint, max_age_s: float) -> Steps[None]:
         """That the tree's last entry, a block, is no older. Raises `StaleError`."""

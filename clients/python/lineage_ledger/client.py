@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from lineage_ledger.agreement import InclusionProof, Steps, ask
+from lineage_ledger.agreement import InclusionProof, Steps, ask, run
 from lineage_ledger.answers import LoggedEntry, LoggedPrediction, check_end, check_place
 from lineage_ledger.chain_receipts import VerifiedChain
 from lineage_ledger.errors import RpcError
@@ -278,15 +277,4 @@ class Client:
         return self._connection
 
     def _run(self, steps: Steps[T]) -> T:
-        connection = self._connected()
-        go_on = partial(steps.send, None)
-        while True:
-            try:
-                call = go_on()
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            try:
-                go_on = partial(steps.send, connection.call(call.method, call.request))
-            except RpcError as error:  # What a refusal means is for whoever asked to say.
-                go_on = partial(steps.throw, error)
+        return run(self._connected(), steps)

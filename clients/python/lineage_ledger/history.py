@@ -30,6 +30,8 @@ from lineage_ledger.formats.checkpoint import Checkpoint, CheckpointKeys
 
 MAX_BLOCK_AGE_S: Final = 180.0
 """A view is stale when its newest block is older: an idle ledger writes a block each minute."""
+MAX_UNLINKED: Final = 1_024
+"""Checkpoints that wait to be joined with the newest; whoever cannot ask for proofs keeps the first ones."""
 _S: Final = 1_000_000_000
 
 
@@ -130,8 +132,8 @@ class History:
                 self._unlinked = [each for each in self._unlinked if each.checkpoint != known.checkpoint]
             if newest is None or (known is not None and newest.checkpoint == known.checkpoint):
                 self._remember(opened)
-            elif not self._is_same(newest, opened):
-                self._unlinked.append(opened)
+            else:
+                self._leave_unlinked(newest, opened)
         return opened
 
     @property
@@ -139,12 +141,10 @@ class History:
         """Two verified checkpoints that a proof must join yet, by `link`. Raises `ForkError`: none can."""
         with self._lock:
             newest = self._refresh()
-            while newest is not None and self._unlinked:
-                other = self._unlinked[0]
-                if not self._is_same(newest, other):
-                    return Unlinked(*sorted((newest, other), key=lambda each: each.size))
-                self._unlinked.pop(0)
-            return None
+            other = None if newest is None else self._first_unlinked(newest)
+            if newest is None or other is None:
+                return None
+            return Unlinked(*sorted((newest, other), key=lambda each: each.size))
 
     def link(self, pair: Unlinked, proof: Sequence[bytes]) -> None:
         """Join what was `unlinked` with the proof that leads from the older to the newer. Raises `ForkError`."""
@@ -239,13 +239,27 @@ class History:
             yield
 
     def _refresh(self) -> SignedCheckpoint | None:
-        """What others remembered in the same place counts as if it had been verified here: they linked it."""
+        """What others remembered in the same place was verified; that it is of one history with this is still to show.
+
+        They linked it to what they found there, which may be older than what this party knows.
+        """
         signed = self._memory.read() if self._memory is not None else None
         if signed is not None and (self._newest is None or signed != self._newest.note):
-            found = SignedCheckpoint(signed, self._remembered(signed))
-            if self._newest is None or (not self._is_same(self._newest, found) and found.size > self._newest.size):
+            found, newest = SignedCheckpoint(signed, self._remembered(signed)), self._newest
+            if newest is None or found.size > newest.size:
                 self._newest = found
+            if newest is not None:
+                self._leave_unlinked(*sorted((newest, found), key=lambda each: -each.size))
         return self._newest
+
+    def _first_unlinked(self, newest: SignedCheckpoint) -> SignedCheckpoint | None:
+        while self._unlinked and self._is_same(newest, self._unlinked[0]):
+            self._unlinked.pop(0)
+        return self._unlinked[0] if self._unlinked else None
+
+    def _leave_unlinked(self, newest: SignedCheckpoint, other: SignedCheckpoint) -> None:
+        if not self._is_same(newest, other) and other not in self._unlinked and len(self._unlinked) < MAX_UNLINKED:
+            self._unlinked.append(other)
 
     def _remembered(self, signed: bytes) -> Checkpoint:
         try:
@@ -260,10 +274,11 @@ class History:
             ) from error
 
     def _remember(self, opened: SignedCheckpoint) -> None:
-        if self._newest is None or opened.size > self._newest.size:
-            if self._memory is not None:
-                self._memory.write(opened.note)
-            self._newest = opened
+        """Whoever reads the memory next is to hold the ledger to all that was seen, so it is all linked by then."""
+        newest = opened if self._newest is None or opened.size > self._newest.size else self._newest
+        if self._memory is not None and self._first_unlinked(newest) is None and self._memory.read() != newest.note:
+            self._memory.write(newest.note)
+        self._newest = newest
 
     def _refused(self, error: HistoryError) -> HistoryError:
         if self._memory is not None:

@@ -1,7 +1,7 @@
 """Who may call what: roles by client certificate or bearer token, checked before any service sees a call.
 
 Three roles: `append` (AppendService), `read` (EntryService, ProofService, TraceService) and `admin` (AdminService, and
-all the others). Health and reflection are open to whoever can connect. Without an access file whoever can connect may
+all the others). Whoever may append may also ask for consistency proofs, to hold the ledger to what it signed. Health and reflection are open to whoever can connect. Without an access file whoever can connect may
 append and read, and nobody is admin: on loopback that is every account of the machine, with TLS every client whose
 certificate the client CA signed. The Unix socket is for whoever may open it, as admin.
 """
@@ -41,6 +41,7 @@ _ROLE_OF_SERVICE: Mapping[str, Role | None] = {
     "grpc.reflection.v1alpha.ServerReflection": None,
     "grpc.reflection.v1.ServerReflection": None,
 }
+_ALSO_FOR_APPEND = "/lineage_ledger.v1.ProofService/GetConsistencyProof"
 _BEARER = "Bearer "
 _ENTRY_KEYS = {"token": "sha256", "certificate": "common_name"}
 
@@ -130,28 +131,36 @@ class AccessInterceptor(grpc.ServerInterceptor):
         role = _ROLE_OF_SERVICE.get(service, Role.ADMIN)
         if role is None:
             return handler
+        allowed = frozenset({role, Role.ADMIN})
+        if handler_call_details.method == _ALSO_FOR_APPEND:
+            allowed |= {Role.APPEND}
         for shape in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             method = getattr(handler, shape)
             if method is not None:
-                return handler._replace(**{shape: self._guarded(method, role, streaming=handler.response_streaming)})
+                return handler._replace(
+                    **{shape: self._guarded(method, role, allowed, streaming=handler.response_streaming)}
+                )
         return handler
 
-    def _guarded(self, method: Callable[[Any, Any], Any], role: Role, *, streaming: bool) -> Callable[[Any, Any], Any]:
+    def _guarded(
+        self, method: Callable[[Any, Any], Any], role: Role, allowed: frozenset[Role], *, streaming: bool
+    ) -> Callable[[Any, Any], Any]:
         def unary(request: Any, context: grpc.ServicerContext) -> Any:
-            self._check(role, context)
+            self._check(role, allowed, context)
             return method(request, context)
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            self._check(role, context)
+            self._check(role, allowed, context)
             yield from method(request, context)
 
         return stream if streaming else unary
 
-    def _check(self, role: Role, context: grpc.ServicerContext) -> None:
+    def _check(self, role: Role, allowed: frozenset[Role], context: grpc.ServicerContext) -> None:
+        """Whether the caller has one of the `allowed` roles; `role` is the one that it is told to ask for."""
         try:
             token = _bearer_token(context)
             roles = self._policy.roles_of(token, _common_name(context))
-            if role in roles or Role.ADMIN in roles:
+            if roles & allowed:
                 return
             if token is None and not roles:
                 raise RefusedError(

@@ -109,6 +109,17 @@ class AcknowledgementChecker:
         if self._memory is not None:
             self._memory.save()
 
+    def published(self, response: append_pb2.AppendStreamResponse) -> bool:
+        """Whether all that a response acknowledges is published; then others may be held to its checkpoint.
+
+        Raises as `history` does.
+        """
+        if any(said.promise < append_pb2.PROMISE_PUBLISHED for said in response.acknowledgements):
+            return False
+        if self._memory is not None:
+            self._memory.published()
+        return True
+
     def check_checkpoint(self, signed: bytes, proof: Sequence[bytes]) -> Checkpoint:
         """Verify the next response's checkpoint: signed by the ledger's key, and of the history seen before.
 

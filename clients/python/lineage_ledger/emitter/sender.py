@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lineage_ledger import kernel
+from lineage_ledger.agreement import join, run
 from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
 from lineage_ledger.emitter.errors import UnderPromisedError
@@ -223,6 +225,16 @@ class Sender:
             self._outcomes.acknowledged(batch, acknowledgement)
             self._window.acknowledge()
             self._careful = False
+        if self._checker.published(response):
+            self._join(connection)
+
+    def _join(self, connection: Connection) -> None:
+        """What others saw, who share the checkpoint file, must be of one history with what was seen here.
+
+        A server that does not answer is asked again with the next response. Raises `ForkError`.
+        """
+        with suppress(RpcError):
+            run(connection, join(self._checker.history))
 
     def _judge(self, error: Exception) -> bool:
         """Draw the consequences for the chain; whether key or caller are refused, so that hurry is of no use."""
