@@ -102,6 +102,22 @@ def test_a_ledger_put_back_from_an_old_copy_is_seen_before_and_after_it_goes_on(
     assert (state / "prod" / "checkpoint").read_bytes() == ledger.builder.checkpoint()
 
 
+def test_a_fork_of_the_same_size_is_seen_by_the_audits_state_where_the_checkpoint_was_lost(
+    ledger: Ledger, state: Path, tmp_path: Path
+) -> None:
+    other = ledger.copy(tmp_path / "other")
+    ledger.grow(7)
+    other.builder.random.seed(2)
+    other.grow(7)
+    assert ledger.size == other.size
+    assert monitor_of(ledger.watched(), state=state).once() == 0
+    (state / "prod" / "checkpoint").unlink()
+    log_files.write(ledger.root, other.builder.entries, other.builder.checkpoint())
+    monitor = monitor_of(ledger.watched(), state=state)
+    assert monitor.once() == 1
+    assert _sample(monitor.metrics.registry, "failing", kind="finding") == 1
+
+
 def test_an_entry_that_was_changed_before_it_was_looked_at_is_found(ledger: Ledger, state: Path) -> None:
     with Receiver() as receiver:
         monitor = monitor_of(ledger.watched(), state=state, receiver=receiver)

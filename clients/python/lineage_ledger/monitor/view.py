@@ -155,9 +155,9 @@ class View:
             opened = history.open(source.note)
         history.accept(source.note, known, _proof(source, history, known, opened))
         found.checkpoint = opened
-        if self._audited is None or self._audited.size != opened.size:
+        if not self._is_audited(opened):
             self._audit(source, found)
-        if self._audited is not None and self._audited.size == opened.size:
+        if self._audited is not None and self._is_audited(opened):
             found.block_time_unix_ns = self._audited.rules.block.time_unix_ns
             self._check_age(history, opened, found)
         if self.watched.policy is not None:
@@ -170,6 +170,11 @@ class View:
             self._history = History(self.watched.verifier, self.state.checkpoint_file)
             self._learn_keys(self._audited)
         return self._history
+
+    def _is_audited(self, opened: SignedCheckpoint) -> bool:
+        """Whether this tree is the one that was audited, and not only as large."""
+        audited = self._audited
+        return audited is not None and (audited.size, audited.edge.root()) == (opened.size, opened.checkpoint.root)
 
     def _audit(self, source: TiledSource | RpcSource, found: Round) -> None:
         report = audit(source, self.watched.verifier, since=self._audited, processes=self.watched.processes)
