@@ -142,7 +142,11 @@ class CheckpointFile:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place as a whole, synced, by way of NAME.new; one at a time may do so. Raises `OSError`."""
+    """Put a file in place as a whole, synced, by way of NAME.new; one at a time may do so. Raises `OSError`.
+
+    Where `path` is a link, the file that it leads to.
+    """
+    path = Path(os.path.realpath(path))
     new = path.with_name(f"{path.name}.new")
     _write(new, content)
     new.replace(path)

@@ -27,8 +27,12 @@ MAX_STATE_BYTES: Final = 256 << 20
 _HEADER: Final = b"lineage-ledger/audit-state/v1\n"
 _DIGEST: Final = re.compile(rb"sha256 [0-9a-f]{64}\n")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,19}")
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 _EMPTY: Final = "-"
+_LENGTHS: Final = {"chain_id": 16}
+"""Bytes of a value by its name; all others are hashes and keys."""
+_MAY_BE_EMPTY: Final = "entry_hash"
+"""Of the newest block, before the first one."""
 
 _Record = TypeVar("_Record")
 
@@ -226,21 +230,23 @@ class _Lines:
         """The next line as one of the records of this module, which hold bytes, numbers and truth values."""
         columns = fields(kind)  # type: ignore[arg-type]  # all kinds given here are dataclasses
         values = zip(columns, self.take(name, len(columns)), strict=True)
-        return kind(*(self._value(str(column.type), text) for column, text in values))
+        return kind(*(self._value(column.name, str(column.type), text) for column, text in values))
 
     def records(self, name: str, kind: type[_Record]) -> Iterator[_Record]:
         """All following lines of this name."""
         while self._is(name):
             yield self.record(name, kind)
 
-    def _value(self, kind: str, text: str) -> bytes | int | bool:
-        if kind == "bytes" and (text == _EMPTY or _HEX.fullmatch(text)):
-            return b"" if text == _EMPTY else bytes.fromhex(text)
+    def _value(self, name: str, kind: str, text: str) -> bytes | int | bool:
+        if kind == "bytes" and text == _EMPTY and name == _MAY_BE_EMPTY:
+            return b""
+        if kind == "bytes" and len(text) == 2 * _LENGTHS.get(name, HASH_SIZE) and _HEX.fullmatch(text):
+            return bytes.fromhex(text)
         if kind == "bool" and text in ("0", "1"):
             return text == "1"
         if kind == "int" and _NUMBER.fullmatch(text) and int(text) < 1 << 64:
             return int(text)
-        raise self.error(f"has {text[:32]!r} where {kind} belong")
+        raise self.error(f"has {text[:32]!r} where the {kind} of {name} belong")
 
     def end(self) -> None:
         if self._at != len(self._lines):

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from lineage_ledger.cli.audit_view import views
-from lineage_ledger.cli.checkpoint import replace_file
+from lineage_ledger.cli.checkpoint import keep_file
 from lineage_ledger.cli.options import Access, connection_options, examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Output
 from lineage_ledger.cli.types import FILE, parse_verifier_key, read_line
@@ -137,7 +137,7 @@ def audit(
             report = Report(failures=[str(error)])
     report.source = f"{chosen} {context.params[chosen]}"
     if keep is not None and report.state is not None:
-        replace_file(keep, report.state.encode())
+        keep_file(keep, report.state.encode())
     out.show(report.document(), *views(report))
     context.exit(report.exit_status)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage_ledger.checkpoint_file import replace_file
 from lineage_ledger.cli.options import Access, access_options, examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Fields, Output
 from lineage_ledger.cli.receipt import FileError
@@ -100,7 +98,7 @@ def checkpoint(
         for line in note.decode().splitlines():
             out.raw(line)
         return
-    replace_file(path, note)
+    keep_file(path, note)
     before = {} if kept is None else {"continues_tree_size": kept.size}
     out.show(
         document | before | {"file": str(path)},
@@ -149,23 +147,9 @@ def _opened(client: Client, path: Path, note: bytes) -> Checkpoint:
         ) from error
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Whoever reads the file meanwhile, and whatever breaks off, it holds the old content or the new one.
-
-    Raises `FileError`.
-    """
-    target = path.resolve()
-    temporary = ""
+def keep_file(path: Path, content: bytes) -> None:
+    """Replace a file of the user's as a whole. Raises `FileError`."""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)  # It is public.
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(target)
+        replace_file(path, content)
     except OSError as error:
-        if temporary:
-            with suppress(OSError):
-                Path(temporary).unlink()
         raise FileError(f"cannot write {path}: {error.strerror}") from error
