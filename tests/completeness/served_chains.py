@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,9 +83,3 @@ def served_chains(folder: Path) -> Iterator[ServedChains]:
         except errors.RpcError as error:
             assert error.reason == "SEQUENCE_CONFLICT"
         yield ServedChains(server, key, *chains)
-
-
-def wait_for_index(client: Client) -> None:
-    """Until the derived indexes have everything."""
-    with Connection(client.endpoint):
-        time.sleep(0.3)

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 
 def random_ledger(seed: int, groups: int = 30) -> SmallLedger:
-    """Statements that share digests, predictions with and without request ids, losses, large entries."""
+    """Statements that share digests, predictions with and without request ids, losses, large entries, recoveries."""
     rng = random.Random(seed)
     ledger = SmallLedger()
     chains = [ledger.register(name) for name in ("a", "b", "c")]
     texts = [digest_text(str(n)) for n in range(6)] + ["md5:" + "0" * 32, "sha1:" + "1" * 40]
     deployments: list[bytes] = [b"\x07" * 32]
-    for _ in range(groups):
+    for group in range(groups):
+        if rng.random() < 0.3:  # of its own key or another's, of one that was recovered before, or of itself
+            predecessor = rng.choice([b"", *(chain.chain_id for chain in chains)])
+            chains.append(ledger.open_another(rng.choice(chains), str(group), predecessor))
         for _ in range(rng.randint(0, 3)):
             chain = rng.choice(chains)
             if rng.random() < 0.5:
@@ -93,7 +96,12 @@ def naive_postings(ledger: SmallLedger) -> dict[tuple[Posting, bytes], list[tupl
         elif kind == "seal":
             seal = entry_pb2.SealBody.FromString(entry.seal.body)
             post(Posting.SEALED, seal.public_key, index)
-            for binding in seal.bindings:
+            before = seal.predecessor.chain_id
+            if seal.chain_nonce:
+                post(Posting.OPENED, seal.public_key, index)
+            if before not in (b"", seal.chain_id):
+                post(Posting.RECOVERED, before + seal.public_key, index)
+            for binding in filter(lambda binding: binding.count, seal.bindings):
                 post(Posting.BOUND, binding.deployment_hash, index, binding.count)
     return {key: sorted(rows.items()) for key, rows in found.items()}
 
@@ -119,7 +127,10 @@ def test_against_a_look_through_everything(seed: int, tmp_path: Path) -> None:
     log = ServedLog(ledger, tmp_path)
     log.index()
     store = log.indexer._store
-    for (kind, subject), rows in naive_postings(ledger).items():
+    expected = naive_postings(ledger)
+    assert {Posting.OPENED, Posting.RECOVERED} <= {kind for kind, _ in expected}
+    assert sum(name == "postings" for name, _, _ in store.dump()) == sum(map(len, expected.values()))
+    for (kind, subject), rows in expected.items():
         assert store.postings(kind, subject, 0, ledger.size, 10**6) == rows
         middle = rows[len(rows) // 2][0]
         assert store.postings(kind, subject, middle, ledger.size, 2) == [r for r in rows if r[0] >= middle][:2]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from tests.second_verifier.merkle import Tree, leaf_hash, root_of
+from tests.second_verifier.merkle import EMPTY_ROOT, Tree, leaf_hash, root_of
 from tests.second_verifier.notes import (
     NoteError,
     VerifierKey,
@@ -103,6 +103,7 @@ def seal_faults(origin: str, seal: Entry) -> list[str]:
         "lost numbers outside the batch's span": all(first <= start and stop <= end for start, stop in gaps),
         "bindings count more than the batch holds": counted <= body.get("count", 0),
         "numbers that no prediction id can hold": end < 1 << 63,
+        "an empty batch with the root of another": "count" in body or body["root"] == EMPTY_ROOT,
         "chain id": not nonce or body["chain_id"] == chain_id_of(origin, key, nonce),
         "a chain's first batch is not empty": not nonce
         or not any(name in body for name in ("count", "lost", "bindings", "first_number")),

@@ -107,10 +107,21 @@ class SmallLedger:
         index = self._append(entry_pb2.Entry(producer_registered=registered).SerializeToString())
         self.names[key.public_key] = name
         self._producer_rows[key.public_key] = ProducerRow(index)
-        nonce = hashlib.sha256(b"nonce" + name.encode()).digest()
-        chain = Chain(name, key, seal.chain_id(ORIGIN, key.public_key, nonce), self._chains, nonce, index)
+        return self._open(name, key, index, name)
+
+    def open_another(self, chain: Chain, nonce: str, predecessor: bytes = b"") -> Chain:
+        """One more chain of the same key, which says that it goes on from `predecessor` (chain id; empty: its own)."""
+        return self._open(chain.name, chain.key, chain.registered_index, nonce, predecessor)
+
+    def _open(
+        self, name: str, key: SigningKey, registered_index: int, nonce: str, predecessor: bytes | None = None
+    ) -> Chain:
+        nonce_bytes = hashlib.sha256(b"nonce" + nonce.encode()).digest()
+        chain_id = seal.chain_id(ORIGIN, key.public_key, nonce_bytes)
+        chain = Chain(name, key, chain_id, self._chains, nonce_bytes, registered_index)
         self._chains += 1
-        self.batch(chain, [])
+        named = None if predecessor is None else entry_pb2.Predecessor(chain_id=predecessor or chain_id)
+        self.batch(chain, [], predecessor=named)
         return chain
 
     def compromise(self, chain: Chain) -> int:
@@ -132,6 +143,7 @@ class SmallLedger:
         entries: Sequence[bytes],
         bindings: Sequence[bytes] = (),
         lost: Iterable[tuple[int, int]] = (),
+        predecessor: entry_pb2.Predecessor | None = None,
     ) -> list[int]:
         """Seal entries; indexes of them. `bindings` are deployment hashes, row 1 first."""
         first_index = self.size
@@ -156,6 +168,7 @@ class SmallLedger:
                 for row, deployment_hash in enumerate(bindings)
             ],
             chain_nonce=chain.nonce if opening else b"",
+            predecessor=predecessor,
         )
         entry = seal.build_seal(body, ORIGIN, chain.key)
         for item in entries:

@@ -6,6 +6,7 @@ checkpoint, every number is that of an entry or declared lost. What a producer d
 Counts come from the seals: each says how many predictions of each deployment are in its batch, how many numbers were
 lost, and when the first and the last of its predictions started, by the producer's clock. With a range of time, a batch
 that straddles its edge counts for anything between none and all of it; so a count is given as at least and at most.
+When a lost prediction started nobody knows, only that it had started when its loss was sealed.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from typing import Final, NamedTuple
 from lineage_ledger.formats.seal import next_number
 from lineage_ledger.v1 import entry_pb2
 
-MEANING: Final = (
+MEANING_OF_AUDIT: Final = (
     "In the chains listed, up to their last seal, in the tree of this checkpoint, every number is that of an entry or "
     "declared lost. Predictions that were never numbered, and chains that were never opened, are beyond this."
+)
+
+MEANING_OF_RECEIPTS: Final = (
+    "In the chains listed, from the first seal shown to the last, every number is that of an entry or declared lost. "
+    "That there is no later seal and no other chain, an audit alone shows. Predictions that were never numbered are "
+    "beyond this."
 )
 
 MAX_LOST_RANGES: Final = 1_000
@@ -51,6 +58,12 @@ class Window(NamedTuple):
         if (self.until_unix_ns and earliest_unix_ns >= self.until_unix_ns) or latest_unix_ns < self.from_unix_ns:
             return Share.NONE
         return Share.ALL if self.holds(earliest_unix_ns) and self.holds(latest_unix_ns) else Share.SOME
+
+    def share_before(self, time_unix_ns: int) -> Share:
+        """How much of what happened before a time is within, where nothing more is known of when it was."""
+        if self.is_open:
+            return Share.ALL
+        return Share.NONE if time_unix_ns < self.from_unix_ns else Share.SOME
 
 
 class Share(StrEnum):
@@ -111,6 +124,8 @@ class ChainTotals:
     lost: Count = field(default_factory=Count)
     lost_ranges: list[tuple[int, int]] = field(default_factory=list)
     """First number and count of each loss that may be within the time, at most `MAX_LOST_RANGES`."""
+    lost_ranges_left_out: int = 0
+    """How many more there are."""
     by_deployment: dict[bytes, Count] = field(default_factory=dict)
     """Predictions by the leaf hash of their deployment's entry."""
     last_seal_index: int = 0
@@ -118,8 +133,17 @@ class ChainTotals:
     conflict_index: int = 0
     predecessor: entry_pb2.Predecessor | None = None
     successor_chain_id: bytes = b""
+    successor_begins_at: int = 0
+    """One more than the last number that the successor knows of here."""
     last_on_record_unix_ns: int = 0
     """The ledger's clock: its last seal here was on record by then; 0: not known."""
+    suspect_since_unix_ns: int = 0
+    """Its key was declared compromised, and is suspect from that time of the ledger's clock on; 0: not known of."""
+
+    @property
+    def unsealed(self) -> int:
+        """Numbers that its successor knows of, and that no seal here accounts for."""
+        return max(0, self.successor_begins_at - self.next_number)
 
     def add(self, index: int, body: entry_pb2.SealBody, window: Window) -> None:
         """Take in the chain's next seal."""
@@ -135,14 +159,26 @@ class ChainTotals:
         bound = 0
         for binding in body.bindings:
             bound += binding.count
-            if binding.count:
-                self.predictions.add(binding.count, share)
-                self.by_deployment.setdefault(binding.deployment_hash, Count()).add(binding.count, share)
+            self.predictions.add(binding.count, share)
+            # With a count of 0, too: all that was made with it may be lost.
+            self.by_deployment.setdefault(binding.deployment_hash, Count()).add(binding.count, share)
         self.statements += body.count - bound
-        for lost in body.lost:
+        self._add_lost(body.lost, window.share_before(body.sealed_time_unix_ns))
+
+    def _add_lost(self, ranges: Iterable[entry_pb2.NumberRange], share: Share) -> None:
+        for lost in ranges:
             self.lost.add(lost.count, share)
-            if share is not Share.NONE and len(self.lost_ranges) < MAX_LOST_RANGES:
+            if share is Share.NONE:
+                continue
+            if len(self.lost_ranges) < MAX_LOST_RANGES:
                 self.lost_ranges.append((lost.first, lost.count))
+            else:
+                self.lost_ranges_left_out += 1
+
+    def recovered_by(self, chain_id: bytes, next_number: int) -> None:
+        """Another chain of its key goes on from it, and knows of the numbers below `next_number`."""
+        self.successor_chain_id = chain_id
+        self.successor_begins_at = next_number
 
     def narrow(self, deployments: Collection[bytes]) -> None:
         """Count no predictions but those of these deployments (leaf hashes)."""

@@ -33,8 +33,8 @@ class Tally:
         self._post(Posting.SEALED, body.public_key, index)
         if body.batch_sequence == 0:
             self._post(Posting.OPENED, body.public_key, index)
-            if body.HasField("predecessor"):
-                self._post(Posting.RECOVERED, body.predecessor.chain_id, index)
+            if body.HasField("predecessor") and body.predecessor.chain_id != body.chain_id:
+                self._post(Posting.RECOVERED, body.predecessor.chain_id + body.public_key, index)
         self.lost += sum(lost.count for lost in body.lost)
         bound: dict[bytes, int] = {}
         for binding in body.bindings:  # one deployment may have several rows

@@ -11,7 +11,7 @@ from lineage_ledger.formats.chain_receipt import MAX_SEALS, ChainReceipt
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.receipt_text import MAX_RECEIPT_BYTES
 from lineage_ledger.v1 import proofs_pb2
-from lineage_ledger_server.errors import LimitError, NotFoundError, RefusedError
+from lineage_ledger_server.errors import CorruptValueError, LimitError, NotFoundError, RefusedError
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
 from lineage_ledger_server.services.receipt_entries import (
     INDEX_WAIT_S,
@@ -44,7 +44,10 @@ class Chains:
         self._lookup = lookup
 
     def page(self, request: proofs_pb2.ListChainsRequest, check: Callable[[], None]) -> proofs_pb2.ListChainsResponse:
-        """A page of chains. Raises `RefusedError`; `check` is called now and then, and raises to end the work."""
+        """A page of chains. Raises `RefusedError`, also while the indexes are behind.
+
+        `check` is called now and then, and raises to end the work.
+        """
         for name in ("public_key", "deployment_hash"):
             if len(getattr(request, name)) not in (0, HASH_SIZE):
                 raise RefusedError(f"{name} has 32 bytes, or is absent", reason="INVALID_ARGUMENT")
@@ -52,6 +55,10 @@ class Chains:
             raise RefusedError("no criterion is set; set public_key or deployment_hash", reason="INVALID_ARGUMENT")
         start = decode_token(request.page_token, request, 1)[0] if request.page_token else 0
         wanted = page_size(request.page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        # Who asks whether something is missing must not be told of fewer chains than there are.
+        size = self._reader.head().size
+        if not self._lookup.wait_for(size, INDEX_WAIT_S):
+            raise index_behind(size)
         found: dict[bytes, proofs_pb2.Chain] = {}
         for looked_at, seal_index in enumerate(self._candidates(request, start)):
             if looked_at % _ASK_EVERY == 0:
@@ -97,12 +104,17 @@ class Chains:
         return row
 
     def _successor(self, chain_id: bytes, public_key: bytes, size: int) -> int:
-        """Index of the first seal that opens a chain of the same key and names this one; 0 if there is none."""
-        for index in self._lookup.indexes(Posting.RECOVERED, chain_id, 0, size):
-            body = self._reader.seal_of(index)[1].body
-            if (body.public_key, body.predecessor.chain_id, body.batch_sequence) == (public_key, chain_id, 0):
-                return index
-        return 0
+        """Index of the first seal that opens another chain of the same key and names this one; 0 if there is none."""
+        index = self._lookup.first(Posting.RECOVERED, chain_id + public_key, size)
+        if index is None:
+            return 0
+        body = self._reader.seal_of(index)[1].body
+        if (body.public_key, body.predecessor.chain_id, body.batch_sequence) != (public_key, chain_id, 0):
+            raise CorruptValueError(
+                f"the indexes say RECOVERED of entry {index}, which the entry does not; have them made again",
+                index=index,
+            )
+        return index
 
     def receipt(self, wanted: proofs_pb2.ChainRange, head: Head, check: Callable[[], None]) -> bytes:
         """The chain receipt of a run of seals under `head`. One checkpoint, one receipt.

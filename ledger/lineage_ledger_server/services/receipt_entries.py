@@ -17,7 +17,7 @@ INDEX_WAIT_S: Final = 2.0
 
 
 def index_behind(size: int) -> RefusedError:
-    """What a receipt under the checkpoint of `size` is refused with then."""
+    """What is refused with then that needs all below `size`."""
     return RefusedError(
         f"the indexes have not reached the checkpoint of size {size} yet; try again", reason="INDEX_BEHIND"
     )

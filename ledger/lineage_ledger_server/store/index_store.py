@@ -25,7 +25,7 @@ from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
 
 TABLES = ("postings", "runs", "meta")
-FORMAT = b"lineage-ledger index 2 "
+FORMAT = b"lineage-ledger index 3 "
 FORMAT_KEY = b"format"
 POSITION_KEY = b"position"
 ROW_BYTES = 13
@@ -59,7 +59,8 @@ class Posting(IntEnum):
     OPENED = 9
     """A seal that opens a chain of that key."""
     RECOVERED = 10
-    """Subject: chain id. A seal that opens a chain and names that one as its predecessor."""
+    """Subject: chain id ‖ public key. A seal that opens another chain of that key and names the chain as its
+    predecessor; others' seals that name it are no answer to anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class TotalsObserver(Observer):
         self._since = 0
         self._chains: dict[bytes, ChainTotals] = {}
         self._open: list[ChainTotals] = []
+        self._successors: dict[tuple[bytes, bytes], entry_pb2.SealBody] = {}
+        """By the chain that is named as predecessor, and the key: the first opening seal that names it."""
+        self._registered: Collection[bytes] = ()
         self.newest_block_time_unix_ns = 0
 
     @property
@@ -46,9 +49,17 @@ class TotalsObserver(Observer):
         """Entries that were not read, as an audit state stood for them, and are not in the totals."""
         return self._since
 
+    def knows_chain(self, chain_id: bytes) -> bool:
+        """Whether the ledger has the chain (16 bytes)."""
+        return chain_id in self._chains
+
+    def knows_producer(self, public_key: bytes) -> bool:
+        """Whether the key (32 bytes) was registered."""
+        return public_key in self._registered
+
     @property
     def chains(self) -> list[ChainTotals]:
-        """The chains asked for, in the order in which they were opened; with a deployment, those that have any of it.
+        """The chains asked for, in the order in which they were opened; with a deployment, those whose seals name it.
 
         To be asked once, after the audit.
         """
@@ -92,10 +103,8 @@ class TotalsObserver(Observer):
             chain = self._chains[body.chain_id] = ChainTotals(body.chain_id, body.public_key)
         chain.add(batch.seal_index, body, self._window)
         self._open.append(chain)
-        if body.HasField("predecessor"):
-            before = self._chains.get(body.predecessor.chain_id)
-            if before is not None and before.public_key == body.public_key and not before.successor_chain_id:
-                before.successor_chain_id = body.chain_id
+        if body.HasField("predecessor") and body.predecessor.chain_id != body.chain_id:
+            self._successors.setdefault((body.predecessor.chain_id, body.public_key), body)
 
     def on_block(self, number: int, index: int, time_unix_ns: int) -> None:  # noqa: ARG002  (as observers are called)
         """See `Observer.on_block`."""
@@ -107,6 +116,13 @@ class TotalsObserver(Observer):
 
     def finish(self, facts: LedgerFacts, report: Report) -> None:  # noqa: ARG002  (as observers are called)
         """See `Observer.finish`."""
+        self._registered = facts.producers.keys()
         for chain_id, chain in self._chains.items():
+            successor = self._successors.get((chain_id, chain.public_key))
+            if successor is not None:
+                chain.recovered_by(successor.chain_id, successor.predecessor.next_number)
+            producer = facts.producers.get(chain.public_key)
+            if producer is not None and 0 < producer.compromised_index < self._size:
+                chain.suspect_since_unix_ns = producer.suspect_since_unix_ns
             conflict_index = facts.chains[chain_id].conflict_index if chain_id in facts.chains else 0
             chain.conflict_index = conflict_index if conflict_index < self._size else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -17,10 +17,14 @@ from lineage_ledger.cli.output import Output, Unchecked
 from lineage_ledger.cli.receipt import write_new_file
 from lineage_ledger.cli.text import plural
 from lineage_ledger.cli.types import CHAIN_ID, DIGEST, FOLDER, HASH, TIME
-from lineage_ledger.completeness import Window
+from lineage_ledger.completeness import MEANING_OF_AUDIT, MEANING_OF_RECEIPTS, Window
 from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.history import block_time
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger.web import WebError
+
+if TYPE_CHECKING:
+    from lineage_ledger.audit import TotalsObserver
 
 SUFFIX: Final = ".chain-receipt"
 _DAY_S: Final = 86_400
@@ -130,27 +134,42 @@ def _from_audit(wanted: _Wanted, folder: Path | None, url: str | None, access: A
         show = partial(progress, "log") if progress is not None else None
         report = audit(source, access.verifier, None, show, observer)
     report.source = f"{chosen} {folder or url or access.endpoint.target}"
+    if not report.exit_status:
+        _check_known(wanted, observer, out)
     chains = observer.chains
     abandoned_before = wanted.abandoned_before_unix_ns(observer.newest_block_time_unix_ns)
     evidence = {
         "origin": report.origin,
         "checkpoint": {"tree_size": report.size},
         "supported_by": "audit",
+        "meaning": MEANING_OF_AUDIT,
         "audit": report.document(),
     }
     support = f"an audit of all {report.size:,} entries of {report.source}"
-    shown = completeness_view.views(chains, wanted.window, abandoned_before, support) if not report.exit_status else ()
+    views = completeness_view.views(chains, wanted.window, abandoned_before, support, MEANING_OF_AUDIT)
     out.show(
         completeness_view.document(chains, wanted.window, abandoned_before, evidence),
-        *shown,
+        *(() if report.exit_status else views),
         *audit_view.verdict(report),
     )
     return report.exit_status
 
 
+def _check_known(wanted: _Wanted, observer: TotalsObserver, out: Output) -> None:
+    """That what was named is in the ledger: nothing found is not nothing lost."""
+    unknown = [f"chain {chain_id.hex()}" for chain_id in wanted.chain_ids if not observer.knows_chain(chain_id)]
+    if wanted.public_key and not observer.knows_producer(wanted.public_key):
+        unknown.append(f"producer {wanted.public_key.hex()}")
+    if unknown:
+        raise Unchecked(LineageError(f"the ledger has no {unknown[0]}"), as_json=out.as_json)
+
+
 def _from_receipts(wanted: _Wanted, output: Path | None, access: Access, out: Output) -> None:
     """From a server, chain by chain."""
     with access.client() as client:
+        # Asked for before the receipts, so that each of them is under this tree or a larger one.
+        checkpoint = client.checkpoint()
+        newest_block_unix_ns = block_time(client.get_entry(checkpoint.size - 1).data)
         named = (chain.chain_id for chain in client.chains(public_key=wanted.public_key)) if wanted.public_key else ()
         chain_ids = list(dict.fromkeys(wanted.chain_ids or named))
         tallies = [ChainTally(wanted.window) for _ in chain_ids]
@@ -159,8 +178,10 @@ def _from_receipts(wanted: _Wanted, output: Path | None, access: Access, out: Ou
                 tally.add(run)
                 if output is not None:
                     _keep(output, run, data)
-        checkpoint = client.checkpoint()
-        newest_block = client.get_entry(checkpoint.size - 1).entry.block
+            if tally.goes_on:
+                raise Unchecked(
+                    LineageError(f"the server leaves out the end of chain {chain_id.hex()}"), as_json=out.as_json
+                )
     chains = [tally.totals for tally in tallies if tally.totals is not None]
     if wanted.public_key:
         chains = [chain for chain in chains if chain.public_key == wanted.public_key]
@@ -173,12 +194,13 @@ def _from_receipts(wanted: _Wanted, output: Path | None, access: Access, out: Ou
         "origin": checkpoint.origin,
         "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
         "supported_by": "receipts",
+        "meaning": MEANING_OF_RECEIPTS,
     }
-    support = f"{plural(len(chains), 'chain')} proven by receipts; that there is no other, by an audit alone (--audit)"
-    abandoned_before = wanted.abandoned_before_unix_ns(newest_block.time_unix_ns)
+    support = f"{plural(len(chains), 'chain')} proven by receipts; that this is all, by an audit alone (--audit)"
+    abandoned_before = wanted.abandoned_before_unix_ns(newest_block_unix_ns)
     out.show(
         completeness_view.document(chains, wanted.window, abandoned_before, evidence),
-        *completeness_view.views(chains, wanted.window, abandoned_before, support),
+        *completeness_view.views(chains, wanted.window, abandoned_before, support, MEANING_OF_RECEIPTS),
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lineage_ledger.cli.output import Fields, Table, View
-from lineage_ledger.completeness import MEANING, ChainState, ChainTotals, Count, Totals, Window
+from lineage_ledger.cli.text import plural
+from lineage_ledger.completeness import MAX_LOST_RANGES, ChainState, ChainTotals, Count, Totals, Window
 from lineage_ledger.formats.describe import format_time
 
 _SHOWN_CHAINS: Final = 1_000
@@ -17,7 +18,7 @@ _COLUMNS: Final = ("chain", "state", "numbers", "predictions", "statements", "lo
 def document(
     chains: Sequence[ChainTotals], window: Window, abandoned_before_unix_ns: int, evidence: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Stable keys; `evidence` says what supports the numbers."""
+    """Stable keys; `evidence` says what supports the numbers, and what they mean."""
     totals = Totals.of(chains)
     return {
         **evidence,
@@ -31,7 +32,6 @@ def document(
             "states": _states(chains, abandoned_before_unix_ns),
         },
         "chains": [_chain(chain, abandoned_before_unix_ns) for chain in chains],
-        "meaning": MEANING,
     }
 
 
@@ -42,6 +42,7 @@ def _chain(chain: ChainTotals, abandoned_before_unix_ns: int) -> dict[str, Any]:
         "state": chain.state(abandoned_before_unix_ns).value,
         "first_number": chain.first_number,
         "next_number": chain.next_number,
+        "first_sequence": chain.first_sequence,
         "seals": chain.last_sequence - chain.first_sequence + 1,
         "last_seal_index": chain.last_seal_index,
         "predictions": _count(chain.predictions),
@@ -50,6 +51,8 @@ def _chain(chain: ChainTotals, abandoned_before_unix_ns: int) -> dict[str, Any]:
         "lost_ranges": [{"first": first, "count": count} for first, count in chain.lost_ranges],
         "deployments": {key.hex(): _count(count) for key, count in sorted(chain.by_deployment.items())},
     }
+    if chain.lost_ranges_left_out:
+        found["lost_ranges_left_out"] = chain.lost_ranges_left_out
     if chain.last_on_record_unix_ns:
         found["on_record_by"] = format_time(chain.last_on_record_unix_ns)
     if chain.predecessor is not None:
@@ -59,12 +62,18 @@ def _chain(chain: ChainTotals, abandoned_before_unix_ns: int) -> dict[str, Any]:
         }
     if chain.successor_chain_id:
         found["successor_chain_id"] = chain.successor_chain_id.hex()
+    if chain.unsealed:
+        found["unsealed"] = chain.unsealed
+    if chain.suspect_since_unix_ns:
+        found["suspect_since"] = format_time(chain.suspect_since_unix_ns)
     if chain.conflict_index:
         found["conflict_index"] = chain.conflict_index
     return found
 
 
-def views(chains: Sequence[ChainTotals], window: Window, abandoned_before_unix_ns: int, support: str) -> Iterator[View]:
+def views(
+    chains: Sequence[ChainTotals], window: Window, abandoned_before_unix_ns: int, support: str, meaning: str
+) -> Iterator[View]:
     """A table of chains, what was lost, the sums, and what they mean."""
     if chains:
         yield Table(_COLUMNS, [_row(chain, abandoned_before_unix_ns) for chain in chains[:_SHOWN_CHAINS]])
@@ -73,8 +82,10 @@ def views(chains: Sequence[ChainTotals], window: Window, abandoned_before_unix_n
     losses = [(chain, *lost) for chain in chains for lost in chain.lost_ranges]
     for chain, first, count in losses[:_SHOWN_LOSSES]:
         yield (("declared lost: ", "yellow"), (f"numbers {first:,} to {first + count - 1:,} of {_short(chain)}", ""))
-    if len(losses) > _SHOWN_LOSSES:
-        yield ((f"… and {len(losses) - _SHOWN_LOSSES:,} more losses; --json has all", "dim"),)
+    more = len(losses) - _SHOWN_LOSSES + sum(chain.lost_ranges_left_out for chain in chains)
+    if more > 0:
+        yield ((f"… and {more:,} more losses; --json shows up to {MAX_LOST_RANGES:,} of a chain", "dim"),)
+    yield from _doubts(chains)
     totals = Totals.of(chains)
     states = ", ".join(
         f"{count:,} {state}" for state, count in _states(chains, abandoned_before_unix_ns).items() if count
@@ -87,8 +98,19 @@ def views(chains: Sequence[ChainTotals], window: Window, abandoned_before_unix_n
         rows.append(("started between", f"{ends[0]} and {ends[1]}, by the producers' clocks"))
     rows.append(("supported by", support))
     yield Fields(rows)
-    yield (("no number is missing", "bold green"), (" in the chains listed, up to their last seal", ""))
-    yield ((MEANING, "dim"),)
+    if chains:
+        yield (("no number is missing", "bold green"), (" of those that the chains listed account for here", ""))
+    yield ((meaning, "dim"),)
+
+
+def _doubts(chains: Sequence[ChainTotals]) -> Iterator[View]:
+    for chain in chains:
+        if chain.unsealed:
+            said = f"{_short(chain)} was recovered by one that knows of {plural(chain.unsealed, 'number')} more"
+            yield (("not sealed: ", "yellow"), (f"{said}, up to {chain.successor_begins_at - 1:,}", ""))
+        if chain.suspect_since_unix_ns:
+            since = format_time(chain.suspect_since_unix_ns)
+            yield (("suspect: ", "yellow"), (f"the key of {_short(chain)} was compromised, from {since} on", ""))
 
 
 def _row(chain: ChainTotals, abandoned_before_unix_ns: int) -> tuple[str, ...]:

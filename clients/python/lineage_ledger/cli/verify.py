@@ -16,7 +16,7 @@ from lineage_ledger.cli.options import examples, output_option, witness_policy_o
 from lineage_ledger.cli.output import Fields, Output, Unchecked
 from lineage_ledger.cli.receipt import ENTRY_SUFFIX
 from lineage_ledger.cli.types import FILE, VERIFIER_KEYS
-from lineage_ledger.completeness import Window
+from lineage_ledger.completeness import MEANING_OF_RECEIPTS, Window
 from lineage_ledger.errors import LineageError, MalformedError, OtherKeyError
 from lineage_ledger.formats import chain_receipt, tlog_proof
 from lineage_ledger.formats import receipt as receipt_format
@@ -130,12 +130,13 @@ def _verify_chain(data: bytes, keys: _Keys, policy: WitnessPolicy | None, out: O
         "origin": verified.origin,
         "checkpoint": {"tree_size": checkpoint.size, "root": checkpoint.root.hex()},
         "supported_by": "receipt",
+        "meaning": MEANING_OF_RECEIPTS,
         "limits": list(verified.limits),
     } | _witnesses(verified.cosignatures, policy)
     support = f"this receipt, under the tree of {checkpoint.size:,} entries that {verified.origin} signed"
     out.show(
         completeness_view.document(chains, Window(), 0, evidence),
-        *completeness_view.views(chains, Window(), 0, support),
+        *completeness_view.views(chains, Window(), 0, support, MEANING_OF_RECEIPTS),
         *cosignatures.lines(verified.cosignatures),
         *(((f"not shown: {limit}", "dim"),) for limit in verified.limits),
     )
