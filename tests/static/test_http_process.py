@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from lineage_ledger.formats import packed, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.errors import HttpProcessError
+from lineage_ledger_server.serving import http_process
 from lineage_ledger_server.serving.http_process import HttpProcess
 from lineage_ledger_server.serving.settings import ServerSettings
 from tests.support.rpc import registered
@@ -134,6 +136,57 @@ def test_ctrl_c_is_for_the_server(tmp_path: Path) -> None:
         os.kill(child, signal.SIGINT)
         assert size_at(server) == 2
         assert children(server.process.pid) == [child]
+
+
+@needs_proc
+def test_one_that_keeps_crashing_is_started_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_process, "_MIN_BACKOFF_S", 0.05)
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        server.stop()
+    process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "l"), "console")
+    process.start()
+    try:
+        (tmp_path / "l" / "verifier.key").rename(tmp_path / "away")  # each one finds no ledger, and ends
+        with capture_logs() as events:
+            os.kill(children(os.getpid())[0], signal.SIGKILL)
+            eventually(lambda: len(events) >= 4)
+            (tmp_path / "away").rename(tmp_path / "l" / "verifier.key")
+            assert get(process.url, "healthz").startswith(b"ok")
+        assert [event["status"] for event in events[:4]] == [-signal.SIGKILL, 1, 1, 1]
+        assert [event["after_s"] for event in events[:4]] == [0.05, 0.1, 0.2, 0.4]
+    finally:
+        process.stop()
+    assert children(os.getpid()) == []
+
+
+@needs_proc
+def test_stopping_while_it_is_down_starts_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_process, "_MIN_BACKOFF_S", 30.0)
+    with RunningServer(tmp_path / "l") as server:
+        server.stop()
+    process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "l"), "console")
+    process.start()
+    (child,) = children(os.getpid())
+    os.kill(child, signal.SIGKILL)
+    eventually(lambda: not is_alive(child))
+    started_s = time.monotonic()
+    process.stop()
+    assert time.monotonic() - started_s < 5
+    assert children(os.getpid()) == []
+
+
+@needs_proc
+def test_the_ledger_does_not_wait_for_it_to_end(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
+        (child,) = children(server.process.pid)
+        os.kill(child, signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: not (tmp_path / "l" / "admin.sock").exists())
+        assert server.process.poll() is None
+        os.kill(child, signal.SIGCONT)
+        assert server.process.wait(20) == 0
 
 
 def test_over_tls(tmp_path: Path) -> None:

@@ -164,5 +164,7 @@ def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str, http: H
         structlog.get_logger(__name__).info("stopping")
     finally:
         if http is not None:
-            http.stop()
+            http.drain()
         server.stop()
+        if http is not None:
+            http.stop()

@@ -46,6 +46,7 @@ class HttpProcess:
             tls_key="" if tls is None else str(tls.key.absolute()),
         )
         self._stopping = threading.Event()
+        self._starting = threading.Lock()  # none is started once all is stopping
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep, name="http-process", daemon=True)
 
@@ -81,34 +82,36 @@ class HttpProcess:
             if self._stopping.wait(backoff_s):
                 return
             backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
-            try:
-                self._process = self._started()
-            except OSError as error:
-                _log.error("the process that serves HTTP cannot be started", error=str(error))
-            else:
-                _close(process)
+            with self._starting:
+                if self._stopping.is_set():
+                    return
+                try:
+                    self._process = self._started()
+                except OSError as error:
+                    _log.error("the process that serves HTTP cannot be started", error=str(error))
+                else:
+                    _close(process)
+
+    def drain(self) -> None:
+        """Take no more connections; open requests get `web.DRAIN_S` seconds, for which `stop` waits."""
+        with self._starting:
+            self._stopping.set()
+        self._listener.close()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def stop(self) -> None:
-        """Take no more connections; open requests get `web.DRAIN_S` seconds."""
-        self._stopping.set()
-        self._listener.close()
+        """Drain, and return when the process has ended."""
+        self.drain()
+        if self._process is not None:
+            try:
+                self._process.wait(DRAIN_S + 5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            _close(self._process)
         if self._keeper.is_alive():
-            self._end()
             self._keeper.join()
-        self._end()
-
-    def _end(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            process.wait(DRAIN_S + 5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _close(process)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
