@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lineage_ledger.emitter import Backoff, Emitter, Policy
 from lineage_ledger.errors import ForkError, QuorumError, SignatureError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Cosigner, Note
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import AddCheckpoint
 from lineage_ledger.receipts import verify_receipt
-from lineage_ledger.v1 import admin_pb2
+from lineage_ledger.v1 import admin_pb2, append_pb2
 from tests.attacks.catching import (
     answered_by_the_server,
     attack,
@@ -19,8 +20,9 @@ from tests.attacks.catching import (
     refused_by_the_server,
     refused_by_the_witness,
 )
-from tests.attacks.honest import HonestLedger, size_of
+from tests.attacks.honest import HonestLedger, emit, size_of
 from tests.attacks.operator import Operator
+from tests.emitter.fake_ledger import FakeLedger
 from tests.support.rpc import admin_stub
 from tests.support.server import RunningServer
 from tests.witness.running_witness import RunningWitness, WitnessHere
@@ -105,3 +107,41 @@ def test_a_witness_that_answers_with_anothers_signature(honest: HonestLedger, tm
     finally:
         liar.close()
         careful.stop()
+
+
+@attack(caught_by=("emitter",))
+def test_say_witnessed_without_witnesses() -> None:
+    """The operator acknowledges as witnessed what no witness has seen, or only the one that signs whatever he likes."""
+    careful = Cosigner("careful.example", keys.SigningKey.from_seed(b"careful".ljust(32, b"\0")))
+    ledger = FakeLedger()
+    ledger.faults.promise = append_pb2.PROMISE_WITNESSED
+    policy = WitnessPolicy.parse(
+        f"witness careless {CARELESS.verifier}\nwitness careful {careful.verifier}\n"
+        "group both all careless careful\nquorum both\n".encode()
+    )
+    backoff = Backoff(least_s=0.01, most_s=0.05, refused_s=0.05)
+    waits = Policy(prove=True, wait_for="witnessed", exit_timeout_s=0, backoff=backoff)
+    key = keys.SigningKey.from_seed(bytes(32))
+    try:
+        with Emitter(ledger.target, ledger=ledger.vkey, key=key, policy=waits) as trusting:
+            emit(trusting)
+            assert trusting.flush(5), "who names no witnesses takes the ledger's word"
+        with Emitter(ledger.target, ledger=ledger.vkey, key=key, policy=waits, witness_policy=policy) as emitter:
+            for cosigners in ((), (CARELESS,)):
+
+                def sign(response: append_pb2.AppendStreamResponse, by: tuple[Cosigner, ...] = cosigners) -> None:
+                    response.checkpoint = cosigned(response.checkpoint, *by)
+
+                ledger.faults.tamper = sign
+                emit(emitter)
+                with noticed_by("emitter", QuorumError, "careless cosigned it|no witness of it cosigned it"):
+                    emitter.flush(5)
+                assert emitter.statistics.acknowledged == 0
+            ledger.faults.tamper = lambda response: sign(response, (CARELESS, careful))
+            deadline_s = time.monotonic() + 5
+            while emitter.statistics.pending:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.01)
+            assert emitter.statistics.acknowledged == 6
+    finally:
+        ledger.stop()

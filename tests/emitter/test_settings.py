@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lineage_ledger.emitter import Emitter
 from lineage_ledger.emitter.policy import WaitFor, WhenFull
 from lineage_ledger.emitter.settings import EmitterSettings
 from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.keys import SigningKey, write_signing_key
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.rpc.endpoint import Endpoint
 
 COMPLETE = {"LINEAGE_SERVER": "127.0.0.1:7461", "LINEAGE_VERIFIER_KEY": "o+1+x", "LINEAGE_KEY_FILE": "/k"}
@@ -104,6 +106,22 @@ def test_a_token_can_be_kept_in_a_file(tmp_path: Path) -> None:
     assert EmitterSettings.read(None, variables).endpoint.token == "secret"
     with pytest.raises(SettingsError, match="token_file"):
         EmitterSettings.read(None, {**COMPLETE, "LINEAGE_TOKEN_FILE": str(tmp_path / "none")})
+
+
+def test_a_witness_policy_is_read_and_goes_with_what_is_witnessed(tmp_path: Path) -> None:
+    file = tmp_path / "policy"
+    file.write_text("quorum none\n")
+    policy = WitnessPolicy.parse(file.read_bytes())
+    variables = {**COMPLETE, "LINEAGE_WITNESS_POLICY": str(file), "LINEAGE_WAIT_FOR": "witnessed"}
+    assert EmitterSettings.read(None, variables).witness_policy == policy
+    assert EmitterSettings.read(None, COMPLETE).witness_policy is None
+    key = SigningKey.generate()
+    with pytest.raises(SettingsError, match="witnessed"):
+        Emitter("127.0.0.1:1", ledger=str(Verifier("o", key.public_key)), key=key, witness_policy=policy)
+    for content in ("", "quorum nobody\n"):
+        file.write_text(content)
+        with pytest.raises(SettingsError, match="witness_policy"):
+            EmitterSettings.read(None, variables)
 
 
 def test_a_checkpoint_file_turns_proofs_on_unless_they_are_off(tmp_path: Path) -> None:

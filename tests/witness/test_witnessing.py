@@ -12,14 +12,16 @@ from typing import Any
 import grpc
 import pytest
 
+from lineage_ledger import Client
 from lineage_ledger.emitter import Emitter, Policy, WhenFull
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import Note
+from lineage_ledger.formats.note import Note, Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.v1 import admin_pb2, append_pb2, append_pb2_grpc, proofs_pb2, proofs_pb2_grpc
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.ledger import open_ledger
 from tests.cli.recorded_ledger import run
+from tests.keys.rotating import rotate
 from tests.support.rpc import admin_stub, reason_of, registered
 from tests.support.server import RunningServer
 from tests.support.stored import numbered, opened
@@ -196,6 +198,28 @@ def test_a_lost_quorum_stops_publication_and_a_regained_one_goes_on(town: Town) 
         assert append(server, producer.predictions(1)).acknowledgement.promise == WITNESSED
 
 
+def test_a_change_of_the_ledger_s_key_that_the_witnesses_do_not_know_yet(town: Town) -> None:
+    """Nothing is published and nothing lost until they know it; the statistics say what they answer."""
+    with town.serve("--require-witnesses", "--witness-timeout", "1") as server:
+        producer = registered(server)
+        assert append(server, producer.batch()).acknowledgement.promise == WITNESSED
+        before = size_of(checkpoint(server, witnessed=False))
+        new_key = Verifier.parse(rotate(server.data)["verifier_key"])
+        assert append(server, producer.predictions(3)).acknowledgement.promise == DURABLE
+        assert size_of(checkpoint(server, witnessed=False)) == before
+        answers = [one.failure for one in statistics(server).witnesses]
+        assert all("403" in answer and "no signature of" in answer for answer in answers)
+        with Client(server.address, ledger=str(town.verifier)) as client:
+            assert client.checkpoint().size == before
+            for witness in town.witnesses[:2]:
+                witness.stop()
+                witness.logs = (*witness.logs, new_key)
+                witness.start()
+            until(lambda: size_of(checkpoint(server, witnessed=False)) > before)
+            assert client.checkpoint().size > before
+        assert append(server, producer.predictions(1)).acknowledgement.promise == WITNESSED
+
+
 def test_readers_and_the_web_see_witnessed_heads_only(town: Town) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -230,7 +254,8 @@ def test_an_emitter_s_batches_all_arrive(town: Town) -> None:
     """With the quorum lost half way: nothing counts as acknowledged that is not witnessed, and all is in the end."""
     with town.serve("--require-witnesses", "--witness-timeout", "0.3") as server:
         policy = Policy(when_full=WhenFull.BLOCK, wait_for="witnessed", prove=True)
-        emitter = Emitter(server.address, ledger=server.verifier_key, key=registered(server).key, policy=policy)
+        key, by = registered(server).key, town.policy
+        emitter = Emitter(server.address, ledger=server.verifier_key, key=key, witness_policy=by, policy=policy)
         binding = emitter.bind(bytes(range(32)))
         ids = [binding.emit(bytes(32), bytes(32)) for _ in range(500)]
         assert emitter.flush(20)

@@ -13,6 +13,7 @@ from lineage_ledger.formats import merkle
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.ledger_keys import LedgerKeys, follow_history
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.history import History, SignedCheckpoint
 from lineage_ledger.v1 import append_pb2
 
@@ -28,7 +29,8 @@ class AcknowledgementChecker:
 
     With `prove`, the server must show of each batch that it is in the one tree, and of each checkpoint that it goes on
     from the one before. Without, a checkpoint is only held against the size of the one before. An acknowledgement that
-    promises less than `wait_for` is none. For one thread.
+    promises less than `wait_for` is none. That a checkpoint is witnessed is the server's word, unless there is a
+    `witness_policy`: then the cosignatures of its quorum must be on it. For one thread.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class AcknowledgementChecker:
         prove: bool = True,
         wait_for: append_pb2.Promise = append_pb2.PROMISE_PUBLISHED,
         memory: SparingMemory | None = None,
+        witness_policy: WitnessPolicy | None = None,
     ) -> None:
         self._pinned = verifier
+        self._witness_policy = witness_policy
+        self._witnessed_note = b""
         self._prove = prove
         self._wait_for = wait_for
         self._memory = memory
@@ -162,6 +167,8 @@ class AcknowledgementChecker:
                 f"the server says that {name} is {PROMISE_NAMES[said.promise]}, and it is to be "
                 f"{PROMISE_NAMES[self._wait_for]}; it is sent again later"
             )
+        if said.promise == append_pb2.PROMISE_WITNESSED and self._witness_policy is not None:
+            self._check_witnesses(self._witness_policy)
         if said.promise == append_pb2.PROMISE_DURABLE:
             return  # All that was asked for; there may be no tree yet to prove it in.
         if checkpoint.size <= said.seal_index:
@@ -171,6 +178,13 @@ class AcknowledgementChecker:
             )
         if self._prove:
             self._check_range(name, leaf_hashes, said, checkpoint)
+
+    def _check_witnesses(self, policy: WitnessPolicy) -> None:
+        """Whether the newest checkpoint has its quorum; looked at once for all batches that it acknowledges."""
+        signed = self._evidence[-1]
+        if signed != self._witnessed_note:
+            policy.check(signed, self._pinned)
+            self._witnessed_note = signed
 
     def _check_range(
         self, name: str, leaf_hashes: bytes, said: append_pb2.Acknowledgement, checkpoint: Checkpoint

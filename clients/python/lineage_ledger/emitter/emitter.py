@@ -15,7 +15,7 @@ from lineage_ledger.emitter import forking
 from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
 from lineage_ledger.emitter.life import Lane, Life
 from lineage_ledger.emitter.outbox import Identity, Places
-from lineage_ledger.emitter.policy import Policy, WhenFull
+from lineage_ledger.emitter.policy import Policy, WaitFor, WhenFull
 from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Ring
 from lineage_ledger.emitter.waiters import Waiter
@@ -25,6 +25,7 @@ from lineage_ledger.formats.keys import SigningKey, read_signing_key
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.packed import frame
 from lineage_ledger.formats.prediction import MAX_BINDING_ROW, PredictionId, PredictionPacker
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import entry_pb2
 
@@ -111,7 +112,8 @@ class Emitter:
 
     `ledger` is the ledger's verifier key as text, whose name is the ledger's origin: seals are made for exactly that
     ledger, and acknowledgements must be signed by that key. `key` is the producer's, or the path of its file. The
-    newest checkpoint that was verified is kept in `checkpoint_file`, so that the next process goes on from it.
+    newest checkpoint that was verified is kept in `checkpoint_file`, so that the next process goes on from it. What is
+    `witnessed` must have the cosignatures of `witness_policy`; without one that is the ledger's word.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Emitter:
         deployment: bytes | None = None,
         spool: str | Path | None = None,
         checkpoint_file: str | Path | None = None,
+        witness_policy: WitnessPolicy | None = None,
         policy: Policy | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
@@ -134,10 +137,13 @@ class Emitter:
             raise SettingsError("a checkpoint_file needs proofs: set prove, or leave checkpoint_file out")
         if checkpoint_file is not None and not Path(checkpoint_file).parent.is_dir():
             raise SettingsError(f"checkpoint_file: there is no folder {Path(checkpoint_file).parent}")
+        if witness_policy is not None and self._policy.wait_for is not WaitFor.WITNESSED:
+            raise SettingsError('a witness_policy is held against what is witnessed: set wait_for="witnessed"')
         self._identity = Identity(
             target if isinstance(target, Endpoint) else Endpoint(target),
             Verifier.parse(ledger),
             key if isinstance(key, SigningKey) else read_signing_key(key)[1],
+            witness_policy,
         )
         self._places = Places(
             Path(spool) if spool is not None else None,

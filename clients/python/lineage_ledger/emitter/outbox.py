@@ -20,6 +20,7 @@ from lineage_ledger.emitter.window import Window
 from lineage_ledger.errors import CheckpointFileError, LineageError, MalformedError, VerificationError
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import append_pb2
 
@@ -35,6 +36,8 @@ class Identity:
     verifier: Verifier
     """The ledger's; its name is the origin."""
     key: SigningKey
+    witness_policy: WitnessPolicy | None = None
+    """Who must have cosigned what the ledger says is witnessed; None: that is the ledger's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,11 @@ class Outbox:
         self.window = Window(policy.max_unacknowledged_bytes, policy.max_batches_in_flight)
         memory = SparingMemory(CheckpointFile(places.checkpoint_file)) if places.checkpoint_file is not None else None
         self._checker = AcknowledgementChecker(
-            identity.verifier, prove=policy.prove, wait_for=policy.promise, memory=memory
+            identity.verifier,
+            prove=policy.prove,
+            wait_for=policy.promise,
+            memory=memory,
+            witness_policy=identity.witness_policy,
         )
         self.sender = Sender(identity.endpoint, self.window, self._checker, self, self._read_spooled, policy.backoff)
         self.ended: set[bytes] = set()

@@ -4,6 +4,7 @@ LINEAGE_SERVER, LINEAGE_VERIFIER_KEY, LINEAGE_KEY_FILE     required
 LINEAGE_DEPLOYMENT                                         leaf hash of the deployment, 64 hex digits: `Emitter.bind()`
 LINEAGE_SPOOL                                              folder
 LINEAGE_CHECKPOINT_FILE                                    keeps the newest checkpoint
+LINEAGE_WITNESS_POLICY                                     file: who must cosign with wait_for = "witnessed"
 LINEAGE_CA_FILE, LINEAGE_CERTIFICATE_FILE, LINEAGE_CLIENT_KEY_FILE, LINEAGE_TOKEN, LINEAGE_TOKEN_FILE
 LINEAGE_WHEN_FULL, LINEAGE_FAIL_CLOSED, LINEAGE_LINGER_MS, … one for each field of `Policy` that is no table
 LINEAGE_CONFIG                                             path of the TOML file (lineage.toml, if there is one),
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lineage_ledger.emitter.policy import Policy
-from lineage_ledger.errors import SettingsError
+from lineage_ledger.errors import MalformedError, SettingsError
 from lineage_ledger.formats.merkle import HASH_SIZE
+from lineage_ledger.formats.witness_policy import MAX_POLICY_BYTES, WitnessPolicy
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.settings_file import read_settings_file
 
@@ -41,6 +43,7 @@ _OPTIONAL: Final = (
     "client_key_file",
     "token",
     "token_file",
+    "witness_policy",
 )
 _OTHERS: Final = frozenset({"commitment_key_file", "data", "timeout_s"})
 _DEFAULT_FILE: Final = "lineage.toml"
@@ -62,6 +65,7 @@ class EmitterSettings:
     spool: Path | None = None
     checkpoint_file: Path | None = None
     """Turns `prove` on; with `prove` off it is the command's alone."""
+    witness_policy: WitnessPolicy | None = None
     policy: Policy = field(default_factory=Policy)
 
     @classmethod
@@ -98,6 +102,7 @@ class EmitterSettings:
             _leaf_hash(texts["deployment"], sources["deployment"]) if texts.get("deployment") else None,
             paths.get("spool"),
             paths.get("checkpoint_file") if options.get("prove") else None,
+            _witness_policy(paths.get("witness_policy")),
             Policy(**options),
         )
 
@@ -112,6 +117,7 @@ class EmitterSettings:
             deployment=self.deployment,
             spool=self.spool,
             checkpoint_file=self.checkpoint_file,
+            witness_policy=self.witness_policy,
             policy=self.policy,
         )
 
@@ -143,6 +149,16 @@ def _read_file(path: Path) -> dict[str, Any]:
         if name not in known:
             raise SettingsError(f"{path}: there is no setting {name!r}; there are {', '.join(known)}")
     return values
+
+
+def _witness_policy(path: Path | None) -> WitnessPolicy | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return WitnessPolicy.parse(file.read(MAX_POLICY_BYTES + 1))
+    except (OSError, MalformedError) as error:
+        raise SettingsError(f"witness_policy: {path} cannot be used: {error}") from error
 
 
 def _verifier_key(text: str) -> str:
