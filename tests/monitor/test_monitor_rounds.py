@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lineage_ledger.errors import SettingsError
 from lineage_ledger.formats.keys import SigningKey
 from lineage_ledger.formats.note import Cosigner, Note, Signer
 from lineage_ledger.formats.witness_policy import WitnessPolicy
-from lineage_ledger.monitor.state import StateError, StateFolder
+from lineage_ledger.monitor.state import Alarm, StateError, StateFolder
 from tests.monitor.watched_logs import Ledger, Receiver, monitor_of
 from tests.sources import log_files
 
@@ -283,6 +284,27 @@ def test_a_state_that_is_damaged_is_not_gone_on_from(ledger: Ledger, state: Path
         assert _sample(monitor.metrics.registry, "failing", kind="state") == 1
     path.unlink()
     assert monitor_of(ledger.watched(), state=state).once() == 0
+
+
+def test_two_monitors_of_one_folder_tear_nothing(state: Path) -> None:
+    """One that runs, and one by cron."""
+    failed: list[Exception] = []
+
+    def write(length: int) -> None:
+        folder = StateFolder(state)
+        try:
+            for _ in range(60):
+                folder.write_alarms([Alarm("x" * length, 1)])
+                assert len(folder.read_alarms()) == 1
+        except (StateError, AssertionError) as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(10_000 * number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
 
 
 def test_alarms_that_cannot_be_read_are_told_again(ledger: Ledger, state: Path) -> None:

@@ -102,7 +102,7 @@ class WitnessHere:
     """A witness in a thread of this process, with a record and an address of its own; `stop` and `start` it at will."""
 
     def __init__(self, folder: Path, *logs: Verifier, name: str) -> None:
-        self._folder, self._logs = folder, logs
+        self._folder, self.logs = folder, logs
         self.cosigner = Cosigner(name, keys.SigningKey.generate())
         self._life = ExitStack()
         self._listen = "127.0.0.1:0"
@@ -111,7 +111,7 @@ class WitnessHere:
     def start(self) -> None:
         listener = Listener(self._listen)
         self._listen, self.url = listener.url.removeprefix("http://"), listener.url
-        self.witness = self._life.enter_context(open_witness(self._folder, self.cosigner, self._logs))
+        self.witness = self._life.enter_context(open_witness(self._folder, self.cosigner, self.logs))
         server = WebServer(make_app(self.witness), listener.socket)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

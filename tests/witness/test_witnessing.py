@@ -207,7 +207,7 @@ def test_a_change_of_the_ledger_s_key_that_the_witnesses_do_not_know_yet(town: T
         new_key = Verifier.parse(rotate(server.data)["verifier_key"])
         assert append(server, producer.predictions(3)).acknowledgement.promise == DURABLE
         assert size_of(checkpoint(server, witnessed=False)) == before
-        answers = [one.failure for one in statistics(server).witnesses]
+        answers = [one.error for one in statistics(server).witnesses]
         assert all("403" in answer and "no signature of" in answer for answer in answers)
         with Client(server.address, ledger=str(town.verifier)) as client:
             assert client.checkpoint().size == before

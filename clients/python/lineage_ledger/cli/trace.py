@@ -26,7 +26,8 @@ def trace(what: str, access: Access, out: Output) -> None:
     From a prediction: its deployment, the model's files, the run that trained it with parameters and environment, the
     datasets and the code. Each entry is printed after it is verified: that it is in the tree that the pinned key
     signed, and sealed by the producer shown. What is referred to and not on record is marked; so is, from a prediction,
-    what is suspect because its producer's key was declared compromised.
+    what is suspect because its producer's key was declared compromised. From an artifact nothing is said of that: the
+    admin's `lineage producers list` names such keys.
     """
     subject = parse_subject(what)
     with access.client() as client:

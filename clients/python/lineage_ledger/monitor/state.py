@@ -84,7 +84,8 @@ class StateFolder:
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
-            replace_file(path, content)
+            with self.checkpoint_file.locked():  # Another monitor of the same folder may be at it, one by cron, say.
+                replace_file(path, content)
         except OSError as error:
             raise StateError(f"cannot write {path}: {error.strerror}") from error
 
