@@ -33,7 +33,7 @@ DEFAULT_PAGE_SIZE: Final = 100
 MAX_LOOKED_AT: Final = 16_384
 """Seals looked at for one page; then it is given out as it is, with a token to go on."""
 _ASK_EVERY: Final = 256
-_LINE_BYTES: Final = 1_024  # of a seal's line but its entry, and its part of the proof, at most as a rule
+_LINE_BYTES: Final = 32  # of a seal's line but its entry; what the proof takes is known when it is made
 
 
 class Chains:
@@ -150,7 +150,7 @@ class Chains:
             try:
                 return receipt.encode()
             except MalformedError:
-                run = run[: len(run) // 2]
+                run = run[: len(run) * 3 // 4]
         raise LimitError(
             "one seal alone does not fit into a receipt", limit="max_receipt_bytes", value=MAX_RECEIPT_BYTES
         )
