@@ -113,6 +113,10 @@ LIES: dict[str, tuple[Callable[[AddCheckpoint], Answer | None], str]] = {
     "sent elsewhere": (lambda _: (302, "text/plain", b""), "redirections"),
     "conflict with nothing": (lambda _: (409, "text/plain", b"5\n"), "not where it stands"),
     "conflict with garbage": (lambda _: (409, SIZE_TYPE, b"05\n"), "not where it stands"),
+    "another root, as of old": (
+        lambda it: (409, SIZE_TYPE, b"%d\n" % Checkpoint.parse(text_of(it)).size),
+        "another tree",
+    ),
     "conflict again": (lambda _: (409, SIZE_TYPE, b"1\n"), "answered 409"),
     "ahead": (lambda _: (409, SIZE_TYPE, b"9000000\n"), "larger than"),
 }

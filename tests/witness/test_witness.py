@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -272,3 +273,27 @@ def test_what_it_sends_is_a_note_with_the_checkpoint(witness: Witness) -> None:
     answer = ask(witness, 0, 5)
     opened = open_note(LOG.note(5) + answer.body, [LOG.signer.verifier, COSIGNER.verifier])
     assert [one.name for one in opened.signatures] == ["example.com/log", "witness.example/w"]
+
+
+def origin_hash(log: Log) -> str:
+    return hashlib.sha256(log.signer.name.encode()).hexdigest()
+
+
+def test_anyone_is_shown_what_was_cosigned_last(witness: Witness, store: WitnessStore, clock: Clock) -> None:
+    assert witness.newest_checkpoint(origin_hash(LOG)).status == 404
+    ask(witness, 0, 5)
+    request = LOG.request(5, 9)
+    stranger = Signer("stranger.example", keys.SigningKey.generate())
+    note = Note.parse(request.checkpoint)
+    many = Note(note.text, (stranger.sign(note.text), *note.signatures)).encode()
+    answer = witness.add_checkpoint(request._replace(checkpoint=many).encode())
+    clock.now += 60
+    shown = witness.newest_checkpoint(origin_hash(LOG))
+    # The log's signature and the cosignature that it was given; nobody vouches for any other.
+    assert (shown.status, shown.body) == (200, request.checkpoint + answer.body)
+    assert ask(witness, 5, 12).status == 409
+    assert witness.newest_checkpoint(origin_hash(LOG)) == shown
+    for other in ("", "0" * 64, origin_hash(LOG).upper(), "../" + origin_hash(LOG)):
+        assert witness.newest_checkpoint(other).status == 404
+    successor = Signer(LOG.signer.name, keys.SigningKey.generate())
+    assert Witness(COSIGNER, [successor.verifier], store).newest_checkpoint(origin_hash(LOG)).status == 404

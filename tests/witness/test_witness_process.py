@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import select
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,16 @@ from click.testing import CliRunner
 
 from lineage_ledger.cli.app import lineage
 from lineage_ledger.formats import keys
+from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Cosigner, Signer, Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import MAX_REQUEST_BYTES, PATH, SIZE_TYPE, parse_size, read_cosignature
-from lineage_ledger.web import WebError
+from lineage_ledger.web import HttpClient, WebError
 from lineage_ledger_server.witness.folder import open_witness
 from tests.witness.running_witness import Log, RunningWitness
 
 LOG = Log()
+ORIGIN_HASH = hashlib.sha256(LOG.signer.name.encode()).hexdigest()
 FORK = Log(LOG.signer, salt=b"fork", fork_at=5)
 
 
@@ -47,12 +51,23 @@ def test_over_http(tmp_path: Path) -> None:
         assert witness.post(b"nonsense").status == 400
         assert witness.post(b"old 0\n\n" + b"x" * MAX_REQUEST_BYTES).status == 400
         connection = http.client.HTTPConnection(witness.listen, timeout=10)
-        for method, path, status in (("GET", PATH, 405), ("POST", "/", 404), ("POST", f"{PATH}/", 307)):
+        for method, path, status in (
+            ("GET", PATH, 405),
+            ("POST", "/", 404),
+            ("POST", f"{PATH}/", 404),
+            ("PUT", f"/{ORIGIN_HASH}/checkpoint", 405),
+        ):
             connection.request(method, path, b"")
             response = connection.getresponse()
             response.read()
-            assert response.status in {status, 404}, (method, path)
+            assert response.status == status, (method, path)
         connection.close()
+        with closing(HttpClient(retries=0)) as anyone:
+            shown = anyone.get(f"{witness.url}/{ORIGIN_HASH}/checkpoint", 65_536)
+            with pytest.raises(WebError, match="404"):
+                anyone.get(f"{witness.url}/{ORIGIN_HASH.upper()}/checkpoint", 65_536)
+        assert policy.cosignatures(shown.body)
+        assert Checkpoint.open(shown.body, LOG.signer.verifier) == FORK.checkpoint(9)
         assert witness.stop() == 0
     with RunningWitness(tmp_path / "w", LOG.signer.verifier) as again:
         assert again.post(LOG.request(0, 12).encode()).body == b"9\n"

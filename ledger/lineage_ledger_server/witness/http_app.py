@@ -1,7 +1,9 @@
-"""The witness over HTTP: one POST, its body bounded while it is read."""
+"""The witness over HTTP: one POST, its body bounded while it is read, and one GET for whoever watches logs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 import structlog
@@ -21,7 +23,7 @@ _TOO_LONG = b"the request is longer than any of its kind\n"
 
 
 def make_app(witness: Witness) -> Starlette:
-    """The ASGI application of `witness`; its submission prefix is the root of the server."""
+    """The ASGI application of `witness`; its submission and monitoring prefix is the root of the server."""
 
     async def add_checkpoint(request: Request) -> Response:
         try:
@@ -30,15 +32,27 @@ def make_app(witness: Witness) -> Starlette:
             return Response(status_code=HTTPStatus.BAD_REQUEST)
         if body is None:  # what comes behind it is not waited for
             return Response(_TOO_LONG, HTTPStatus.BAD_REQUEST, {"connection": "close"}, "text/plain")
-        answer = await run_in_threadpool(_answer, witness, body)
-        return Response(answer.body, answer.status, {"content-type": answer.content_type})
+        return _response(await run_in_threadpool(_answer, partial(witness.add_checkpoint, body)))
 
-    return Starlette(routes=[Route(PATH, add_checkpoint, methods=["POST"])])
+    def newest_checkpoint(request: Request) -> Response:
+        return _response(_answer(partial(witness.newest_checkpoint, request.path_params["origin_hash"])))
+
+    routes = [
+        Route(PATH, add_checkpoint, methods=["POST"]),
+        Route("/{origin_hash}/checkpoint", newest_checkpoint, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False  # a path has one spelling
+    return app
 
 
-def _answer(witness: Witness, body: bytes) -> Answer:
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, {"content-type": answer.content_type, "cache-control": "no-cache"})
+
+
+def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
-        return witness.add_checkpoint(body)
+        return ask()
     except LineageError as error:
         _log.error("the witness cannot cosign", cause=str(error))
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the witness cannot keep its record; nothing was cosigned\n")

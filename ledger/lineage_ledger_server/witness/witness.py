@@ -1,4 +1,4 @@
-"""What a witness answers to add-checkpoint; it checks, puts on record, and only then signs.
+"""What a witness answers. To add-checkpoint it checks, puts on record, and only then signs.
 
 A crash after the record was synced and before the answer is harmless: the log asks again and learns by a 409 where the
 witness stands. So there are never two cosignatures over trees that are not of one history.
@@ -6,6 +6,7 @@ witness stands. So there are never two cosignatures over trees that are not of o
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -73,7 +74,8 @@ class Witness:
             if log not in known:
                 known.append(log)
         if not self._keys:
-            raise SettingsError("a witness needs the verifier key of one log at least")
+            raise SettingsError("a witness needs the verifier key of one log at least (--log, --logs)")
+        self._origins = {hashlib.sha256(origin.encode()).hexdigest(): origin for origin in self._keys}
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -98,6 +100,23 @@ class Witness:
         except _RefusedError as refusal:
             return Answer(refusal.status, f"{refusal}\n".encode())
         return Answer(HTTPStatus.OK, self._cosigner.cosign(checkpoint.encode(), tree.time_unix_s).encode().encode())
+
+    def newest_checkpoint(self, origin_hash: str) -> Answer:
+        """The newest checkpoint that was cosigned of the log whose origin has this SHA-256, in lower-case hex.
+
+        Cosigned for the time it was cosigned at, and so with the very cosignature that the log got. Raises
+        `StoreError` or `CorruptValueError`.
+        """
+        origin = self._origins.get(origin_hash)
+        tree = None if origin is None else self._store.newest(origin)
+        if origin is None or tree is None:
+            return Answer(HTTPStatus.NOT_FOUND, b"this witness cosigned nothing of a log with that origin\n")
+        try:
+            note = open_note(tree.note, self._keys[origin])
+        except SignatureError:  # its key was taken from those that are known
+            return Answer(HTTPStatus.NOT_FOUND, b"this witness no longer knows the key that signed the newest one\n")
+        cosignature = self._cosigner.cosign(note.text, tree.time_unix_s)
+        return Answer(HTTPStatus.OK, Note(note.text, (*note.signatures, cosignature)).encode())
 
     def _signed_checkpoint(self, request: AddCheckpoint) -> Checkpoint:
         """The request's checkpoint, signed by a key of its log."""

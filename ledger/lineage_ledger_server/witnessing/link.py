@@ -63,6 +63,9 @@ class WitnessLink:
         if answer.status == HTTPStatus.CONFLICT:
             self._learn_size(answer, head)
             answer = self._ask(head)
+            if answer.status == HTTPStatus.CONFLICT and self._known_size == head.size:
+                # Not the size, then: version 1.0.0 has 409 for another root of the same size, later texts have 422.
+                raise InconsistentError(f"says that it cosigned another tree of size {head.size}")
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             raise InconsistentError(
                 f"says that the tree of size {head.size} is not of the history it knows: {_text(answer)}"
