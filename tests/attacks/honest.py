@@ -87,11 +87,12 @@ def append(server: RunningServer, batch: bytes) -> append_pb2.Acknowledgement:
 
 
 def administer(server: RunningServer, entry: bytes) -> int:
-    """Register a producer, or declare its key retired or compromised; the entry's index."""
+    """Put an admin's entry on record; its index. Raises `RpcError`."""
     call, request = {
         0x52: (methods.REGISTER_PRODUCER, admin_pb2.RegisterProducerRequest),
         0x5A: (methods.RETIRE_PRODUCER, admin_pb2.RetireProducerRequest),
         0x62: (methods.COMPROMISE_PRODUCER, admin_pb2.CompromiseProducerRequest),
+        0x7A: (methods.CHANGE_LEDGER_KEY, admin_pb2.ChangeLedgerKeyRequest),
     }[entry[0]]
     with Connection(Endpoint(f"unix:{server.data / 'admin.sock'}")) as admin:
         return int(admin.call(call, request(entry=entry)).index)  # type: ignore[arg-type]  # each with its own

@@ -319,3 +319,35 @@ def test_acknowledge_and_drop(tmp_path: Path) -> None:
             emitter.close(0.1)
     finally:
         ledger.stop()
+
+
+@attack(caught_by=("emitter",))
+def test_acknowledge_in_the_ledgers_place() -> None:
+    """Whoever stands between, without any key, takes the batches and answers with an old checkpoint of the ledger."""
+    ledger, between_them = FakeLedger(), FakeLedger()
+    between_them.signer = ledger.signer  # whose name and public key it says; what it signs itself it does not show
+    ledger.tree.grow(bytes(32) * 1_000)
+    note = ledger.checkpoint()
+    key = keys.SigningKey.from_seed(bytes(32))
+    backoff = Backoff(least_s=0.01, most_s=0.1, refused_s=60.0)
+
+    def answer(response: append_pb2.AppendStreamResponse) -> None:
+        response.checkpoint = note
+        del response.consistency_proof[:]
+
+    between_them.faults.tamper = answer
+    try:
+        for prove in (True, False):
+            policy = Policy(prove=prove, exit_timeout_s=0, backoff=backoff)
+            with Emitter(between_them.target, ledger=ledger.vkey, key=key, policy=policy) as emitter:
+                emit(emitter)
+                if not prove:
+                    assert emitter.flush(5), "out of reach: without proofs and TLS it may be anybody's answer"
+                    continue
+                with noticed_by("emitter", HistoryError, "does not show that its tree"):
+                    emitter.flush(5)
+                assert (emitter.statistics.acknowledged, emitter.statistics.pending) == (0, 3)
+                emitter.close(0.1)
+    finally:
+        between_them.stop()
+        ledger.stop()

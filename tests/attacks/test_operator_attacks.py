@@ -23,9 +23,10 @@ from lineage_ledger.errors import (
     SealError,
     StaleError,
 )
-from lineage_ledger.formats import keys
+from lineage_ledger.formats import keys, packed
 from lineage_ledger.formats.ledger_keys import UnknownPinError
 from lineage_ledger.formats.note import Signer, Verifier
+from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.witness_protocol import AddCheckpoint
 from lineage_ledger.proven_entries import ReceiptError
 from lineage_ledger.receipts import verify_receipt
@@ -49,7 +50,7 @@ from tests.attacks.operator import Operator
 from tests.audit import stored_ledger
 from tests.audit.stored_ledger import StoredLedger
 from tests.keys.rotating import rotate
-from tests.support.producer import Producer
+from tests.support.producer import Producer, retirement
 from tests.support.server import RunningServer
 from tests.witness.running_witness import WitnessHere
 
@@ -425,3 +426,23 @@ def test_the_old_ledger_key_after_a_change(honest: HonestLedger, tmp_path: Path)
         verify_receipt(left_out, new)
     # Out of reach: who pinned the stolen key, never heard of the change and asks nobody is shown what the thief likes.
     assert verify_receipt(left_out, honest.verifier).checkpoint.size == len(thief.entries)
+
+
+@attack(caught_by=("audit",))
+def test_a_block_with_a_false_number(honest: HonestLedger, tmp_path: Path) -> None:
+    """A retired key seals on, in a block that says the number up to which it was allowed to."""
+    operator = Operator(honest.data)
+    bank, _ = honest.producers()
+    allowed = entry_pb2.Entry.FromString(operator.entries[-1]).block.number
+    operator.log(packed.pack([retirement(operator.origin, bank.key.public_key, operator.admin_key, allowed)]))
+    number = PredictionId(bank.chain_id, bank.number, bank.number.to_bytes(4, "big"))
+    operator.log(predictions(bank, 1, "late"))
+    with pytest.raises(ReceiptError, match="was retired as of block"):
+        verify_receipt(operator.receipt(number), honest.verifier)
+    last = entry_pb2.Entry.FromString(operator.entries[-1])
+    last.block.number = allowed
+    operator.entries[-1] = last.SerializeToString()
+    report = audited_folder(operator.export(tmp_path / "public"), honest.verifier)
+    found_by_the_audit(report, "block_number", "retired_key")
+    # Out of reach: a receipt has one block, and takes its number and time from the ledger.
+    assert verify_receipt(operator.receipt(number), honest.verifier).block_number == allowed

@@ -7,18 +7,21 @@ prediction, whoever verifies its receipt.
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 
 from lineage_ledger import kernel
 from lineage_ledger.chain_receipts import verify_chain_receipt
 from lineage_ledger.errors import SealError, SignatureError
 from lineage_ledger.formats import merkle, packed, seal
-from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.admin import build_ledger_key_change
+from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.note import Signer, Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.proven_entries import ReceiptError
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.v1 import entry_pb2
-from tests.attacks.auditing import audited, audited_data
+from tests.attacks.auditing import audited, audited_data, audited_folder
 from tests.attacks.catching import (
     answered_by_the_server,
     attack,
@@ -302,3 +305,33 @@ def test_a_cloned_machine(honest: HonestLedger, tmp_path: Path) -> None:
                 append(server, predictions(one, 1, "later"))
         fresh = Producer(honest.verifier.name, machine.key)
         assert append(server, fresh.batch()).batch_sequence == 0, "a new chain of the same key goes on"
+
+
+@attack(caught_by=("server", "receipt verifier", "audit"))
+def test_an_admins_key_alone_changes_the_ledgers_key(
+    honest: HonestLedger, served: RunningServer, tmp_path: Path
+) -> None:
+    """A thief of the admin's key puts a ledger key of his own in force, to sign whatever he likes."""
+    origin, own, guessed = honest.verifier.name, SigningKey.generate(), SigningKey.generate()
+    change = build_ledger_key_change(
+        origin, old_key=guessed, new_key=own, time_unix_ns=time.time_ns(), admin_key=admin_key(honest.data)
+    )
+    forged = entry_pb2.Entry.FromString(change)
+    body = entry_pb2.LedgerKeyChange.FromString(forged.ledger_key.body)
+    body.old_public_key = honest.verifier.public_key  # which the thief cannot sign for
+    message = f"lineage-ledger/ledger-key/v1\n{origin}\n".encode() + body.SerializeToString()
+    forged.ledger_key.body = body.SerializeToString()
+    forged.ledger_key.old_signature = guessed.sign(message)
+    forged.ledger_key.new_signature = own.sign(message)
+    forged.ledger_key.admin_signature = admin_key(honest.data).sign(message)
+    entry = forged.SerializeToString()
+    with refused_by_the_server("BAD_SIGNATURE"):
+        administer(served, entry)
+
+    thief = Operator(honest.data)
+    thief.log(packed.pack([entry]))
+    thief.signer = Signer(origin, own)
+    with noticed_by("receipt verifier", SignatureError, "signature|sign"):
+        verify_receipt(thief.receipt(honest.prediction), honest.verifier)
+    report = audited_folder(thief.export(tmp_path / "public"), honest.verifier)
+    found_by_the_audit(report, "ledger_key")
