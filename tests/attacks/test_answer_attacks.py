@@ -16,6 +16,7 @@ from lineage_ledger.client import Client
 from lineage_ledger.emitter import Backoff, Emitter, Policy
 from lineage_ledger.errors import (
     HistoryError,
+    MalformedError,
     OtherOriginError,
     ProofError,
     RollbackError,
@@ -123,6 +124,25 @@ def test_a_proof_for_another_index(honest: HonestLedger, served: RunningServer) 
             TlogProof(6, proof.hashes, proof.checkpoint).verify(entry.data, honest.verifier)
         with noticed_by("receipt verifier", ProofError, "."):
             proof.verify(client.get_entry(6).data, honest.verifier)
+
+
+@attack(caught_by=("receipt verifier",))
+def test_words_in_a_receipt_that_nothing_proves(honest: HonestLedger, served: RunningServer) -> None:
+    """Whoever hands a receipt on writes something into it, which it would seem to prove."""
+    with honest.client(served.address) as client:
+        entry, proof = client.get_entry(7).data, client.receipt(7)
+    with noticed_by("receipt verifier", MalformedError, "which nothing proves"):
+        TlogProof.parse(proof.replace(b"\nindex", b"\nextra Z3JhbnRlZA==\nindex", 1))
+    with noticed_by("receipt verifier", MalformedError, "signature"):
+        TlogProof.parse(proof + b"granted\n").verify(entry, honest.verifier)
+    for changed in (
+        honest.receipt.replace(b"\ntree", b"\nnote granted\ntree", 1),
+        honest.receipt.replace(b"\nbatch", b"\nbatch 7 \nbatch", 1),
+        honest.receipt.replace(b"\nentry", b" granted\nentry", 1),
+        honest.receipt + b"granted\n",
+    ):
+        with noticed_by("receipt verifier", MalformedError, "."):
+            verify_receipt(changed, honest.verifier)
 
 
 @attack(caught_by=("client", "receipt verifier"))

@@ -288,9 +288,10 @@ class TestTlogProof:
         assert lines[empty + 1] == ORIGIN
         assert all(len(line) == 44 for line in lines[2:empty])
 
-    def test_extra_is_read(self) -> None:
-        proof = dataclasses.replace(self.proof(5), extra=b"anything")
-        assert TlogProof.parse(proof.encode()) == proof
+    def test_extra_is_refused(self) -> None:
+        encoded = self.proof(5).encode().replace(b"\nindex", b"\nextra AAAA\nindex", 1)
+        with pytest.raises(MalformedError, match="which nothing proves"):
+            TlogProof.parse(encoded)
 
     def test_every_changed_byte_is_refused(self) -> None:
         ledger = demo(3).ledger

@@ -1,13 +1,12 @@
 """C2SP tlog-proof v1: a text file that proves one entry, of any kind, offline.
 
     c2sp.org/tlog-proof@v1
-    [extra <base64>]
     index <decimal>
     <base64 sibling hash>           one a line, leaf to root
                                     (empty line)
     <checkpoint: the signed note, verbatim>
 
-`extra` is not proven by anything; it is read and not written here.
+The line `extra` that others may put before `index` is refused: nothing proves what it says.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 MAX_PROOF_BYTES: Final = 16 * 1024
-"""A checkpoint of at most 8,000 bytes, 63 hashes, and 5 KiB for what others put into `extra`."""
+"""A checkpoint of at most 8,000 bytes and 63 hashes take less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,10 @@ class TlogProof:
     """Sibling hashes from leaf to root; 32 bytes each."""
     checkpoint: bytes
     """Signed note."""
-    extra: bytes | None = None
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        lines = [HEADER]
-        if self.extra is not None:
-            lines.append(f"extra {encode_base64(self.extra)}")
-        lines += [f"index {self.index}", *map(encode_base64, self.hashes)]
+        lines = [HEADER, f"index {self.index}", *map(encode_base64, self.hashes)]
         return "\n".join(lines).encode("ascii") + b"\n\n" + self.checkpoint
 
     @classmethod
@@ -57,13 +52,12 @@ class TlogProof:
             raise MalformedError(f"the tlog-proof has a byte that is not ASCII: {error}") from None
         if not separator or lines.pop(0) != HEADER:
             raise MalformedError(f"the file is cut off or does not begin with the line {HEADER!r}; it is no tlog-proof")
-        extra = None
         if lines and lines[0].startswith("extra "):
-            extra = decode_base64(lines.pop(0).removeprefix("extra "))
+            raise MalformedError("the tlog-proof has a line 'extra', which nothing proves; take it out")
         if not lines or not lines[0].startswith("index "):
             raise MalformedError("the tlog-proof has no line 'index'")
         index = parse_decimal(lines.pop(0).removeprefix("index "))
-        return cls(index, tuple(map(decode_base64, lines)), checkpoint, extra)
+        return cls(index, tuple(map(decode_base64, lines)), checkpoint)
 
     def verify(self, entry: bytes, keys: CheckpointKeys, policy: WitnessPolicy | None = None) -> Checkpoint:
         """Check that `entry` is at this index of the log whose keys these are; returns the checkpoint it is under.
