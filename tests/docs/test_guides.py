@@ -73,6 +73,7 @@ LIMITS = {
     "headers of an HTTP request": web.MAX_HEADER_BYTES,
     "time to send an HTTP request, and to take any part of the answer": web.REQUEST_S,
     "time that an HTTP connection may be idle": web.KEEP_ALIVE_S,
+    "the same while there are as many connections as there may be": web.PATIENCE_S,
     "file that an audit goes on from (`--since`), some 700,000 chains": state.MAX_STATE_BYTES,
     "time that a process of an audit may take for 65,536 entries": int(workers.TIMEOUT_S),
     "entries of an exported or remote log that an audit takes on": bounds.MAX_SIZE,
@@ -103,7 +104,7 @@ def test_each_command_in_the_text_exists() -> None:
 
     context = click.Context(lineage)
     for text in (OPERATIONS, WITNESSES, EMITTING):
-        for name, below in re.findall(r"`lineage ([a-z]+)(?: ([a-z]+))?", text):
+        for name, below in re.findall(r"`lineage ([a-z-]+)(?: ([a-z]+))?", text):
             command = lineage.get_command(context, name)
             assert command is not None, name
             if isinstance(command, click.Group) and below:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -315,6 +315,40 @@ def test_who_does_not_read_the_answer_is_ended(tmp_path: Path, monkeypatch: pyte
         except ConnectionError:
             pass
     assert received < 8_000_000  # of sixteen
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /checkpoint HTTP/1.1\r\nHost:", b"GET /checkpoint HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+def test_who_only_holds_connections_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(web, "PATIENCE_S", 0.05)
+    with StoredLog(tmp_path / "ledger", 2) as stored, _served(stored) as (host, port), ExitStack() as held:
+        for _ in range(12):
+            held.enter_context(socket.create_connection((host, port), 5)).sendall(said)
+        time.sleep(0.15)
+        for _ in range(5):
+            connection = http.client.HTTPConnection(host, port, timeout=5)
+            assert ask(connection, "checkpoint").status == 200
+            held.callback(connection.close)
+            time.sleep(0.06)
+
+
+def test_connections_are_bounded_however_fast_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 8)
+    with StoredLog(tmp_path / "ledger", 2) as stored, _served(stored) as address, ExitStack() as held:
+        ended = 0
+        for opened in [held.enter_context(socket.create_connection(address, 5)) for _ in range(40)]:
+            opened.settimeout(0.05)
+            try:
+                ended += opened.recv(1) == b""
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                ended += 1
+        assert ended == 40 - 2 * 8
 
 
 def test_more_connections_than_allowed_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

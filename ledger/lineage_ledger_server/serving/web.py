@@ -29,6 +29,8 @@ KEEP_ALIVE_S = 15
 REQUEST_S = 15.0
 """How long a client may take to send a request, and to read any part of its answer."""
 DRAIN_S = 10
+PATIENCE_S = 1.0
+"""How long a client that sends nothing keeps its connection when there are as many as there may be."""
 _BACKLOG = 1024
 
 
@@ -136,6 +138,9 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         self._answers = 0
         self._headway = (0, 0)
+        self._turn_s = self.loop.time()
+        if len(self.connections) >= MAX_CONNECTIONS:
+            self._make_room()
         self._watch = self.loop.call_later(REQUEST_S, self._check_headway)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,13 +149,30 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         self._answers += 1
+        self._turn_s = self.loop.time()
         super().on_response_complete()
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether we owe the client an answer, and not the client us a request."""
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        """End connections that say nothing, so that who only holds connections keeps nobody out.
+
+        uvicorn counts them, and answers 503 beyond the limit, but never refuses one: files that can be opened are few.
+        """
+        others = [one for one in self.connections if isinstance(one, _Protocol) and not one._is_ours]
+        for one in others:
+            if self.loop.time() - one._turn_s > PATIENCE_S:
+                one.transport.abort()
+        if len(self.connections) > 2 * MAX_CONNECTIONS:
+            self.transport.abort()
 
     def _check_headway(self) -> None:
         unread = self.transport.get_write_buffer_size()
         headway = (self._answers, unread)
-        is_ours = self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
-        if headway == self._headway and (unread or not is_ours):
+        if headway == self._headway and (unread or not self._is_ours):
             self.transport.abort()
             return
         self._headway = headway
