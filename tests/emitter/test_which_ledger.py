@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
-from lineage_ledger.errors import OtherOriginError
+from lineage_ledger.errors import OtherOriginError, RollbackError
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.merkle import leaf_hash
 from lineage_ledger.formats.note import Signer
@@ -68,6 +68,18 @@ def test_another_ledger_is_not_met(said: append_pb2.GetLedgerResponse) -> None:
     with pytest.raises(OtherOriginError, match="was pinned") as told:
         AcknowledgementChecker(verifier(K0)).check_ledger(said)
     assert len(str(told.value)) < 2_000
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_a_thief_of_an_older_key_is_not_met_by_who_pinned_a_newer_one(prove: bool) -> None:
+    """It has the change, which is public, and says that it comes later than all that it signs."""
+    checker = AcknowledgementChecker(verifier(K1), prove=prove)
+    said = _said(V1, change(K0, K1))
+    said.key_history.changes[0].index = 1 << 40
+    checker.check_ledger(said)
+    checker.begin()
+    with pytest.raises(RollbackError, match="before the key that was pinned"):
+        checker.check_checkpoint(Checkpoint(ORIGIN, 50, leaf_hash(b"fork")).sign(Signer(ORIGIN, K0)), ())
 
 
 def test_a_past_that_changes_is_not_believed() -> None:

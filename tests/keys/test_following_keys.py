@@ -14,6 +14,7 @@ from lineage_ledger.errors import (
     MalformedError,
     OtherKeyError,
     ProofError,
+    RollbackError,
     SignatureError,
     VerificationError,
 )
@@ -26,7 +27,8 @@ from lineage_ledger.formats.ledger_keys import (
     follow,
     follow_proven,
 )
-from lineage_ledger.v1 import entry_pb2
+from lineage_ledger.operations import Operations
+from lineage_ledger.v1 import entry_pb2, proofs_pb2
 from tests.keys.key_histories import (
     ADMIN,
     K0,
@@ -335,3 +337,19 @@ def test_admin_of_the_genesis_alone():
     assert keys.newest == verifier(K1)
     with pytest.raises(SignatureError, match="not an admin key"):
         follow(verifier(K0), genesis(admin_key=STRANGER), [(5, change(K0, K1, admin_key=ADMIN))])
+
+
+def test_a_thief_of_an_older_key_shows_a_client_nothing_from_before_the_key_that_it_pinned() -> None:
+    """However truly it says how the key was changed: whoever pinned the newer key knows of a larger tree."""
+    tree = SmallTree()
+    tree.fill(9)
+    index = tree.add(change(K0, K1))
+    tree.fill(5)
+    forged = SmallTree([genesis(), b"another past"])
+    forged.fill(5)
+    steps = Operations(verifier(K1)).checkpoint()
+    next(steps)
+    steps.send(proofs_pb2.GetCheckpointResponse(checkpoint=forged.signed(K0)))
+    true = proofs_pb2.GetCheckpointResponse(checkpoint=tree.signed(K1), key_history=tree.history([index]))
+    with pytest.raises(RollbackError, match="before the key that was pinned"):
+        steps.send(true)

@@ -27,6 +27,7 @@ from lineage_ledger.errors import (
 )
 from lineage_ledger.formats import merkle, note, strict
 from lineage_ledger.formats.checkpoint import Checkpoint, CheckpointKeys
+from lineage_ledger.formats.ledger_keys import LedgerKeys
 
 MAX_BLOCK_AGE_S: Final = 180.0
 """A view is stale when its newest block is older: an idle ledger writes a block each minute."""
@@ -120,10 +121,11 @@ class History:
         `proof` leads from `known` to it (RFC 6962, 2.1.2); empty if they have one size, or nothing was known. If
         another checkpoint was remembered since, this one is `unlinked` from it.
 
-        Raises what `open` raises; `RollbackError` if it is smaller than `known`; `ForkError` if it is not of its
-        history; `CheckpointFileError` if it cannot be remembered.
+        Raises what `open` and `check_pinned` raise; `RollbackError` if it is smaller than `known`; `ForkError` if it is
+        not of its history; `CheckpointFileError` if it cannot be remembered.
         """
         opened = self.open(signed)
+        self.check_pinned(opened)
         if known is not None:
             self.check(known, opened, proof)
         with self._held():
@@ -135,6 +137,22 @@ class History:
             else:
                 self._leave_unlinked(newest, opened)
         return opened
+
+    def check_pinned(self, signed: SignedCheckpoint) -> None:
+        """Whether a tree that is shown now is one that the pinned key signed, or a later one. Raises `RollbackError`.
+
+        A thief of a key from before could sign smaller ones.
+        """
+        index = self.keys.pinned_index if isinstance(self.keys, LedgerKeys) else 0
+        if index and signed.size <= index:
+            raise self._refused(
+                RollbackError(
+                    f"{self.keys.name} answered with a tree of {signed.size:,} entries, signed before the key that was "
+                    f"pinned, which it says is in force from index {index:,} on: it was put back from an old copy, or "
+                    "somebody else has an earlier key of it",
+                    evidence=(signed.note,),
+                )
+            )
 
     @property
     def unlinked(self) -> Unlinked | None:

@@ -135,6 +135,7 @@ class AcknowledgementChecker:
             opened = history.accept(signed, known, proof)
         else:
             opened = history.open(signed)
+            history.check_pinned(opened)
             if known is not None and opened.size <= known.size:
                 history.check(known, opened, ())
         self._known = opened

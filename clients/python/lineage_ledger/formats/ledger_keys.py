@@ -36,6 +36,8 @@ class LedgerKeys:
 
     changes: tuple[tuple[int, Verifier], ...]
     """Index of the entry that put a key in force, and the key; the first is the genesis, at index 0."""
+    pinned_index: int = 0
+    """Index of the entry that put the pinned key in force: whoever pinned it knows that the ledger had as much."""
 
     @property
     def name(self) -> str:
@@ -94,7 +96,8 @@ def follow(pinned: Verifier, genesis: bytes, changes: Sequence[tuple[int, bytes]
             f"the pinned key {pinned} is none of the keys that the ledger {first.origin!r} had by what is shown; the "
             f"last of them is {keys[-1][1]}"
         )
-    return LedgerKeys(tuple(keys))
+    pinned_index = next(index for index, key in keys if key.public_key == pinned.public_key)
+    return LedgerKeys(tuple(keys), pinned_index)
 
 
 def follow_history(pinned: Verifier, history: proofs_pb2.KeyHistory) -> LedgerKeys:
