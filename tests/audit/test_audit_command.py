@@ -78,6 +78,27 @@ def test_of_an_audit_that_did_not_begin_there_are_no_figures(ledger: StoredLedge
     assert result.output.startswith("failed: ")
 
 
+@pytest.mark.parametrize("option", ["--checkpoint", "--since"])
+def test_a_file_that_holds_no_checkpoint_is_named_before_the_work(
+    ledger: StoredLedger, tmp_path: Path, option: str
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(f"{ledger.verifier}\n")
+    result = invoke(ledger, option, str(path), "--json")
+    value = json.loads(result.output)
+    assert result.exit_code == value["exit_status"] == 2
+    assert f"{path} holds no checkpoint" in value["failures"][0]
+    assert value["entries_read"] == 0
+
+
+@pytest.mark.parametrize("given", [[], ["--url", "http://127.0.0.1:1", "--folder", "."]])
+def test_one_source_is_asked_for_by_name(given: list[str]) -> None:
+    result = CliRunner(env={"LINEAGE_DATA": "", "LINEAGE_SERVER": ""}).invoke(audit, [*given, "--key", "x"])
+    assert result.exit_code == 2
+    assert "give one of --data, --folder, --url and --server" in result.output
+    assert ("not --folder and --url" in result.output) is bool(given)
+
+
 def test_the_key_may_be_a_file(ledger: StoredLedger, tmp_path: Path) -> None:
     file = tmp_path / "ledger.vkey"
     file.write_text(f"{ledger.verifier}\n")

@@ -45,6 +45,22 @@ def test_what_is_printed_is_the_signed_note(server: RunningServer, tmp_path: Pat
     assert document["checkpoint"].encode() == result.stdout_bytes
 
 
+def test_what_is_compared_and_holds_no_checkpoint_is_named(server: RunningServer, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.txt"
+    path.write_text("no note\n")
+    result = run("checkpoint", "--data", server.data, "--compare", path)
+    assert result.exit_code == 1
+    assert f"{path} holds no checkpoint" in result.stderr
+
+
+def test_the_pinned_key_has_one_option_everywhere(server: RunningServer, tmp_path: Path) -> None:
+    for name in ("--key", "--verifier-key"):
+        access = ("--server", server.address, name, server.verifier_key)
+        assert run("checkpoint", *access).exit_code == 0
+        assert run("monitor", *access, "--state", tmp_path / name, "--once").exit_code == 0
+        assert run("audit", *access).exit_code == 0
+
+
 def test_a_kept_one_is_replaced_by_one_that_goes_on_from_it(server: RunningServer, tmp_path: Path) -> None:
     file = tmp_path / "kept.checkpoint"
     first = run_json("checkpoint", "--data", server.data, "-o", file)

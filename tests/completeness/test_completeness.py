@@ -200,6 +200,20 @@ def test_a_model_that_nothing_was_made_with(served: ServedChains) -> None:
     assert found["totals"]["predictions"] == {"at_least": 0, "at_most": 0}
 
 
+def test_with_a_checkpoint_that_was_kept_the_audit_sees_truncation(served: ServedChains, tmp_path: Path) -> None:
+    kept, other = tmp_path / "kept.checkpoint", tmp_path / "other"
+    assert run("checkpoint", "--data", served.server.data, "-o", kept).exit_code == 0
+    other.write_text("no note\n")
+    counted = ("completeness", "--data", served.server.data, "--deployment", DEPLOYMENT_HASH.hex())
+    assert "truncation: cannot be checked" in run(*counted).stdout
+    with_it = run(*counted, "--checkpoint", kept)
+    assert with_it.exit_code == 0
+    assert "truncation" not in with_it.stdout
+    refused = run(*counted, "--checkpoint", other)
+    assert refused.exit_code == 2
+    assert f"{other} holds no checkpoint" in refused.stderr
+
+
 def test_a_damaged_folder_supports_nothing(served: ServedChains, tmp_path: Path) -> None:
     folder = tmp_path / "public"
     key = ("--key", served.server.verifier_key)

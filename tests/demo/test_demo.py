@@ -70,7 +70,9 @@ def test_the_demo_tells_its_story(tmp_path: Path) -> None:
     assert "response.json is what was committed to" in text
     assert text.count("is not what was committed to") == 1
     # The audit passes, and names what was changed in the copy.
+    assert "no number is missing" in text.split("$ lineage completeness ")[1].split("$ ")[0]
     audits = text.split("$ lineage audit ")[1:]
+    assert audits[0].startswith("--folder public ")
     assert "All entries, hashes, links and signatures check." in audits[0]
     index = re.search(r"Change one stored byte of entry (\d+)", text)
     assert index is not None

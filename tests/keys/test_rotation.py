@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import threading
 import time
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lineage_ledger.cli.app import lineage
 from lineage_ledger.client import Client
 from lineage_ledger.emitter import Emitter, Policy
 from lineage_ledger.errors import OtherKeyError, RpcError, SignatureError, VerificationError
@@ -75,6 +78,13 @@ def test_twice_on_a_running_ledger_and_everybody_follows(server, key_file, tmp_p
             assert str(old_client.get_prediction(prediction_id).prediction_id) == prediction_id
         assert old_client.checkpoint().size > kept.size
         old_client.consistency_proof(kept)
+
+        # The line that says how to verify a proof names the key that signed it, whichever was pinned.
+        proof = tmp_path / "entry.tlog-proof"
+        asked = ["receipt", "1", "--server", server.address, "--verifier-key", first, "-o", str(proof)]
+        said_line = CliRunner().invoke(lineage, asked).stdout.splitlines()[-1]
+        verified = CliRunner().invoke(lineage, shlex.split(said_line)[1:])
+        assert verified.exit_code == 0, verified.stderr
 
         pins = (first, said[0]["verifier_key"], newest)
         for address in (server.address, reader.address):

@@ -17,9 +17,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lineage_ledger.cli.app import lineage
+from lineage_ledger.formats.keys import SigningKey
+from lineage_ledger.formats.note import Verifier
 from tests.monitor.watched_logs import Ledger, Receiver, grow_server
 from tests.support.processes import watched
 from tests.support.server import RunningServer
+
+VKEY = str(Verifier("example.com/ledger/test", SigningKey.from_seed(bytes(32)).public_key))
 
 
 def _run(*arguments: object, **variables: str) -> Result:
@@ -105,6 +109,16 @@ def test_a_server_put_back_from_an_old_copy_and_two_from_one_copy(
     mark.unlink()
     with RunningServer(data) as server:
         assert watch(server).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--webhook", "foo"], ["--metrics", "foo"], ["--url", "http://127.0.0.1:1"]], ids=lambda wrong: wrong[0]
+)
+def test_what_keeps_a_round_from_being_done_is_not_the_ledgers_failure(state: Path, wrong: list[str]) -> None:
+    options = ["--server", "127.0.0.1:1", "--key", VKEY, *wrong]
+    result = _run("monitor", "--state", state, *options, "--once")
+    assert result.exit_code == 2
+    assert wrong[1] in result.stderr or wrong[0] in result.stderr
 
 
 def test_a_server_that_is_away_could_not_be_checked(

@@ -88,6 +88,13 @@ def test_wrong_paths_name_nothing(log: PublishedLog, path: str) -> None:
     assert 10 < len(str(refusal.value)) < 200
 
 
+def test_a_refusal_says_what_a_path_looks_like_and_how_long_the_log_is(log: PublishedLog) -> None:
+    with pytest.raises(NotFoundError, match=r"'tile/0/0' is not the path .* such as tile/0/000"):
+        resource_at("tile/0/0", log)
+    with pytest.raises(NotFoundError, match=r"tile/entries/999 is beyond the 65,836 entries published"):
+        resource_at("tile/entries/999", log)
+
+
 _NAMES = frozenset(names_of(SIZE))
 _PARTS = st.sampled_from(
     ["tile", "entries", "checkpoint", "0", "1", "2", "000", "001", "257", "x001", ".p", "256", "44"]

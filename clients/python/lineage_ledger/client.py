@@ -73,6 +73,10 @@ class Client:
         """The ledger's name."""
         return self._operations.verifier.name
 
+    def verifier_at(self, size: int) -> Verifier:
+        """The key that signs a checkpoint of `size` entries, by the changes of the key that were seen here."""
+        return self._operations.history.keys.verifier_at(size)
+
     def ledger_information(self) -> append_pb2.GetLedgerResponse:
         """Version and limits, as the server says; nothing of it is proven."""
         return self._run(ask(methods.GET_LEDGER, append_pb2.GetLedgerRequest()))

@@ -16,8 +16,8 @@ from lineage_ledger_server.data_dir import DataDir
     epilog=examples(
         "lineage export --data ledger public",
         "lineage export --data ledger public --json",
-        "lineage export --data ledger public && rsync -a --exclude checkpoint public/ web:log/ "
-        "&& rsync -a public/checkpoint web:log/",
+        "rsync --archive --exclude checkpoint public/ web:log/",
+        "rsync --archive public/checkpoint web:log/",
     )
 )
 @click.option(
@@ -34,7 +34,10 @@ from lineage_ledger_server.data_dir import DataDir
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 @output_option
 def export(data: Path, head: Path | None, folder: Path, out: Output) -> None:
-    """Write the log to DIR as files that any web server or object store can serve (C2SP tlog-tiles).
+    """Write the log as files for any web server.
+
+    They are those of C2SP tlog-tiles; an object store does, too. Whoever has them can audit the ledger (`lineage audit
+    --folder`, `--url`), with other people's tools as well. Copy `checkpoint` last.
 
     A second run writes only what is new. DIR verifies at its own checkpoint at each moment, also when a run is cut
     off; the next one completes it. A folder of another ledger, or of another history of this one, is refused.

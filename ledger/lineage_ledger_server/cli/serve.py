@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
+from lineage_ledger.cli.options import examples
 from lineage_ledger_server.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  lineage serve --data ledger
-  lineage serve --data ledger --reader --listen 127.0.0.1:7462
-  lineage serve --data ledger --http 127.0.0.1:7463
-  lineage serve --data ledger --origin example.com/ledger/prod --head /mnt/other/head
-  lineage serve --data ledger --listen 0.0.0.0:7461 --tls-cert s.pem --tls-key s.key --client-ca ca.pem
-"""
+    epilog=examples(
+        "lineage serve --data ledger",
+        "lineage serve --data ledger --reader --listen 127.0.0.1:7462",
+        "lineage serve --data ledger --http 127.0.0.1:7463",
+        "lineage serve --data ledger --witness-policy witnesses.policy --require-witnesses",
+        "lineage serve --data ledger --origin example.com/ledger/prod --head /mnt/other/head",
+        "lineage serve --data ledger --listen 0.0.0.0:7461 --tls-cert s.pem --tls-key s.key --client-ca ca.pem",
+    )
 )
 @click.option(
     "--data",
@@ -114,7 +115,9 @@ def serve(
     insecure_witnesses: bool,
     log_format: str,
 ) -> None:
-    """Serve a ledger. Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
+    """Serve a ledger.
+
+    Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
 
     Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
     what it took. Readers (--reader) are processes of their own on the same files; appending never waits for them.

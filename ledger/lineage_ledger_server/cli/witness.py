@@ -29,9 +29,11 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
     )
 )
 def witness() -> None:
-    """Run a witness: it cosigns checkpoints of ledgers, as long as they only grow (C2SP tlog-witness).
+    """Run a witness, which cosigns checkpoints.
 
-    A witness is worth something if it is not run by those who run the ledger, and never loses its folder.
+    It cosigns for ledgers as long as they only grow (C2SP tlog-witness): they cannot show different people different
+    histories then. A witness is worth something if it is not run by those who run the ledger, and never loses its
+    folder.
     """
 
 

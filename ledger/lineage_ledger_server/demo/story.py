@@ -174,13 +174,23 @@ class Story:
         self._shell.run("python", "code/open_commitment.py", "prediction.receipt", "request.json", "response.json")
 
     def _audit(self, told: traffic.Exchange, ledger: Background) -> None:
-        self._title("Audit the whole ledger, from its files alone")
+        self._title("Publish the log as files, and have somebody audit it who has nothing else")
         index = json.loads(self._shell.run("lineage", "show", str(told.prediction_id), "--json", shown=False))["index"]
         if ledger.stop():
             raise DemoError("the ledger did not stop as it should; see ledger.log")
-        self._note("The ledger is stopped now.")
+        self._note(
+            "The ledger is stopped now. Its files are those of C2SP tlog-tiles, which others' tools verify, too:"
+        )
+        self._shell.run("lineage", "export", "--data", "ledger", "public")
         checks = ("--key", "ledger.vkey", "--checkpoint", "kept.checkpoint")
-        self._shell.run("lineage", "audit", "--data", "ledger", *checks)
+        self._shell.run("lineage", "audit", "--folder", "public", *checks)
+        self._note("How often was the model asked, and is no answer missing?")
+        counted = self._shell.run(
+            *("lineage", "completeness", "--folder", "public", "--key", "ledger.vkey"),
+            *("--checkpoint", "kept.checkpoint", "--model", self._digests["model"]),
+        )
+        if f"{self._requests:,}" not in counted:
+            raise DemoError("the predictions that were counted are not those that were made")
         self._title(f"Change one stored byte of entry {index}, in a copy, and audit that")
         shutil.copytree(
             self._folder / "ledger", self._folder / "changed-copy", ignore=shutil.ignore_patterns("*.sock", "lock")

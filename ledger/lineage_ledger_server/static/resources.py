@@ -44,8 +44,10 @@ def resource_at(path: str, log: PublishedLog) -> Resource:
             return bundle(log.reader, number, width)
         level, number, width = parse_tile_path(path)
         return tile(log.reader, level, number, width)
-    except (MalformedError, IndexOutOfRangeError) as error:
+    except MalformedError as error:
         raise NotFoundError(str(error)) from None
+    except IndexOutOfRangeError as error:
+        raise NotFoundError(f"{path} is beyond the {error.size:,} entries published so far") from None
 
 
 def tile(reader: LogReader, level: int, number: int, width: int) -> Resource:

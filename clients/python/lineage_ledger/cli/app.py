@@ -42,8 +42,8 @@ _OWN: Final[Mapping[str, str]] = {
 }
 _SERVER: Final[Mapping[str, str]] = {
     "serve": "Serve a ledger.",
-    "export": "Write the log as files that any web server can serve.",
-    "witness": "Run a witness: cosign checkpoints of ledgers.",
+    "export": "Write the log as files for any web server.",
+    "witness": "Run a witness, which cosigns checkpoints.",
     "demo": "Train, serve, trace, prove and audit a real model.",
 }
 """Commands of the server's distribution, with what to say of them where it is not installed."""

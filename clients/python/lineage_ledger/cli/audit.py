@@ -17,8 +17,9 @@ from lineage_ledger.cli.checkpoint import keep_file
 from lineage_ledger.cli.options import Access, connection_options, examples, output_option, witness_policy_option
 from lineage_ledger.cli.output import Output
 from lineage_ledger.cli.types import FILE, parse_verifier_key, read_line
-from lineage_ledger.errors import LineageError, SettingsError
-from lineage_ledger.formats.note import MAX_NOTE_BYTES, Verifier
+from lineage_ledger.errors import LineageError, MalformedError, SettingsError
+from lineage_ledger.formats.checkpoint import Checkpoint
+from lineage_ledger.formats.note import MAX_NOTE_BYTES, Note, Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
-    epilog="""\b
-Exit status: 0 all that could be checked is right, 1 something is wrong, 2 the audit could not be carried out.
+    epilog="""Exit status: 0 all that could be checked is right, 1 something is wrong, 2 the audit could not be carried
+out.
 
 """
     + examples(
@@ -123,7 +124,7 @@ def audit(
     with out.counting() as progress:
         try:
             verifier = parse_verifier_key(verifier_key)
-            known_checkpoint, went_on_from = _read(checkpoint, MAX_NOTE_BYTES), _since(since, verifier)
+            known_checkpoint, went_on_from = read_checkpoint(checkpoint), _since(since, verifier)
             how = _How(known_checkpoint, went_on_from, processes, witness_policy, progress)
             if chosen == "data":
                 report = _audit_data(context.params["data"], head, not no_index, verifier, how)
@@ -226,8 +227,8 @@ def _chosen(context: click.Context, given: Mapping[str, object]) -> str:
     names = [name for name, value in given.items() if value is not None]
     typed = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if len(typed or names) != 1:
-        said = " and ".join(f"--{name}" for name in typed or names) or "none of them"
-        raise click.UsageError(f"give one of --data, --folder, --url and --server; {said} was given")
+        said = " and ".join(f"--{name}" for name in typed or names)
+        raise click.UsageError("give one of --data, --folder, --url and --server" + (f", not {said}" if said else ""))
     return (typed or names)[0]
 
 
@@ -235,7 +236,28 @@ def _since(path: Path | None, verifier: Verifier) -> Since | None:
     from lineage_ledger.audit.state import MAX_STATE_BYTES, read_since
 
     data = _read(path, MAX_STATE_BYTES)
-    return None if data is None else read_since(data, verifier)
+    if data is None:
+        return None
+    said = read_since(data, verifier)
+    if isinstance(said, bytes):
+        _check_form(path, said)
+    return said
+
+
+def read_checkpoint(path: Path | None) -> bytes | None:
+    """What somebody kept; its signature is not looked at. Raises `SettingsError` if it is no checkpoint, `OSError`."""
+    note = _read(path, MAX_NOTE_BYTES)
+    if note is not None:
+        _check_form(path, note)
+    return note
+
+
+def _check_form(path: Path | None, note: bytes) -> None:
+    """Before hours of work: what is not a checkpoint at all is a wrong file. Raises `SettingsError`."""
+    try:
+        Checkpoint.parse(Note.parse(note).text)
+    except MalformedError as error:
+        raise SettingsError(f"{path} holds no checkpoint: {error}") from error
 
 
 def _read(path: Path | None, max_bytes: int) -> bytes | None:

@@ -67,7 +67,7 @@ def checkpoint(
         newest, note = client.signed_checkpoint(witnessed=witnessed or witness_policy is not None)
         if witness_policy is not None:
             witness_policy.check(note, access.verifier)
-        compared = [client.compare(each)[0] for each in notes]
+        compared = [_compared(client, other, seen) for other, seen in zip(others, notes, strict=True)]
         if path is not None and kept is not None:
             if kept.size > newest.size:
                 raise VerificationError(
@@ -124,6 +124,14 @@ def _seen(place: str) -> bytes:
             return file.read(MAX_NOTE_BYTES + 1)
     except OSError as error:
         raise FileError(f"cannot read {place}: {error.strerror}") from error
+
+
+def _compared(client: Client, place: str, note: bytes) -> Checkpoint:
+    """What was seen at `place`. Raises `FileError` for what is no checkpoint, and as `Client.compare`."""
+    try:
+        return client.compare(note)[0]
+    except MalformedError as error:
+        raise FileError(f"{place} holds no checkpoint: {error}") from error
 
 
 def _kept(path: Path) -> bytes | None:

@@ -11,14 +11,14 @@ import click
 
 from lineage_ledger.chain_receipts import ChainTally, VerifiedChain
 from lineage_ledger.cli import audit_view, completeness_view
-from lineage_ledger.cli.audit import open_source
+from lineage_ledger.cli.audit import open_source, read_checkpoint
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Output, Unchecked
 from lineage_ledger.cli.receipt import write_new_file
 from lineage_ledger.cli.text import plural
-from lineage_ledger.cli.types import CHAIN_ID, DIGEST, FOLDER, HASH, TIME
+from lineage_ledger.cli.types import CHAIN_ID, DIGEST, FILE, FOLDER, HASH, TIME
 from lineage_ledger.completeness import MEANING_OF_AUDIT, MEANING_OF_RECEIPTS, Window
-from lineage_ledger.errors import LineageError, RpcError
+from lineage_ledger.errors import LineageError, RpcError, SettingsError
 from lineage_ledger.history import block_time
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger.web import WebError
@@ -58,6 +58,12 @@ _DAY_S: Final = 86_400
 @click.option("--audit", "with_audit", is_flag=True, help="Audit the whole ledger for the answer, whatever is asked.")
 @click.option("--folder", type=FOLDER, help="Audit the folder that `lineage export` wrote.")
 @click.option("--url", metavar="URL", help="Audit what is served there: such a folder, or `lineage serve --http`.")
+@click.option(
+    "--checkpoint",
+    type=FILE,
+    help="With an audit: a checkpoint that somebody else kept; without one nobody can tell that the newest entries "
+    "were cut off.",
+)
 @click.option("-o", "--output", type=FOLDER, help="Folder to keep the chain receipts in; made if need be.")
 @access_options
 @output_option
@@ -74,6 +80,7 @@ def completeness(
     with_audit: bool,
     folder: Path | None,
     url: str | None,
+    checkpoint: Path | None,
     output: Path | None,
     access: Access,
     out: Output,
@@ -94,12 +101,14 @@ def completeness(
     is_audit = with_audit or folder or url or model or not (chain_ids or producer)
     if is_audit and output is not None:
         raise click.UsageError("-o keeps chain receipts, which an audit does without")
+    if checkpoint is not None and not is_audit:
+        raise click.UsageError("--checkpoint is for an audit: give --audit, too")
     try:
         if is_audit:
-            context.exit(_from_audit(wanted, folder, url, access, out))
+            context.exit(_from_audit(wanted, folder, url, access, read_checkpoint(checkpoint), out))
         _from_receipts(wanted, output, access, out)
-    except (RpcError, WebError, OSError) as error:
-        # Who cannot be asked contradicts nothing.
+    except (RpcError, WebError, SettingsError, OSError) as error:
+        # Who cannot be asked contradicts nothing, and a wrong file does not, either.
         raise Unchecked(LineageError(str(error)), as_json=out.as_json) from error
 
 
@@ -118,7 +127,9 @@ class _Wanted(NamedTuple):
         return max(0, newest_block_unix_ns - self.abandoned_after_s * 1_000_000_000)
 
 
-def _from_audit(wanted: _Wanted, folder: Path | None, url: str | None, access: Access, out: Output) -> int:
+def _from_audit(
+    wanted: _Wanted, folder: Path | None, url: str | None, access: Access, known_checkpoint: bytes | None, out: Output
+) -> int:
     """Over a whole ledger; the audit's exit status."""
     from lineage_ledger.audit import TotalsObserver, audit
 
@@ -132,7 +143,7 @@ def _from_audit(wanted: _Wanted, folder: Path | None, url: str | None, access: A
     chosen = "folder" if folder else "url" if url else "server"
     with out.counting() as progress, contextlib.closing(open_source(chosen, folder, url, access)) as source:
         show = partial(progress, "log") if progress is not None else None
-        report = audit(source, access.verifier, None, show, observer)
+        report = audit(source, access.verifier, known_checkpoint, show, observer)
     report.source = f"{chosen} {folder or url or access.endpoint.target}"
     if not report.exit_status:
         _check_known(wanted, observer, out)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from lineage_ledger.cli.options import Access, connection_options, examples, output_option
-from lineage_ledger.cli.output import Output, Table
+from lineage_ledger.cli.output import Failure, Output, Table, Unchecked
 from lineage_ledger.cli.types import FILE, VERIFIER_KEY, WITNESS_POLICY, parse_verifier_key, read_witness_policy
-from lineage_ledger.errors import SettingsError
+from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 
@@ -36,8 +37,7 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command(
-    epilog="""\b
-Exit status, with --once: 0 all is right, 1 a ledger failed, 2 one could not be checked.
+    epilog="""Exit status, with --once: 0 all is right, 1 a ledger failed, 2 one could not be checked.
 
 """
     + examples(
@@ -154,35 +154,39 @@ def monitor(
 
     if out.as_json and not once:
         raise click.UsageError("--json prints the document of one round: give --once; the log is JSON anyway")
-    address = None if metrics is None else _address(metrics)
-    sources = {"server": access.server, "url": url, "folder": folder}
-    is_typed = any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _SOURCES)
-    tables = None if is_typed else (context.default_map or {}).get("ledger")
-    if tables is None:
-        if verifier_key is None:
-            raise click.UsageError("the ledger's verifier key is needed: give --key, the line that the ledger pins")
-        chosen = _chosen(context, sources)
-        ledgers = [
-            Watched(
-                verifier_key.name,
-                verifier_key,
-                partial(_open, chosen, str(sources[chosen]), access, witness_policy is not None),
-                max_block_age_s,
-                witness_policy,
-                processes,
-            )
-        ]
-    else:
-        defaults = {"max_block_age_s": max_block_age_s, "timeout_s": access.timeout_s}
-        ledgers = [_watched(number, table, defaults, processes) for number, table in enumerate(_list(tables))]
-    stopped = threading.Event()
-    hook = None if webhook is None else Webhook(webhook, stopped, ca_file=webhook_ca_file)
-    watching = Monitor(ledgers, state, stopped, interval_s=interval_s, webhook=hook, patience_s=unreachable_after_s)
-    if address is not None:
-        port = watching.metrics.serve(*address)
-        out.remark(f"metrics on http://{address[0]}:{port}/metrics")
+    with _unchecked(out, once=once):
+        address = None if metrics is None else _address(metrics)
+        sources = {"server": access.server, "url": url, "folder": folder}
+        is_typed = any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _SOURCES)
+        tables = None if is_typed else (context.default_map or {}).get("ledger")
+        if tables is None:
+            if verifier_key is None:
+                raise click.UsageError(
+                    "the ledger's verifier key is needed: give --key, the line that `lineage serve` prints"
+                )
+            chosen = _chosen(context, sources)
+            ledgers = [
+                Watched(
+                    verifier_key.name,
+                    verifier_key,
+                    partial(_open, chosen, str(sources[chosen]), access, witness_policy is not None),
+                    max_block_age_s,
+                    witness_policy,
+                    processes,
+                )
+            ]
+        else:
+            defaults = {"max_block_age_s": max_block_age_s, "timeout_s": access.timeout_s}
+            ledgers = [_watched(number, table, defaults, processes) for number, table in enumerate(_list(tables))]
+        stopped = threading.Event()
+        hook = None if webhook is None else Webhook(webhook, stopped, ca_file=webhook_ca_file)
+        watching = Monitor(ledgers, state, stopped, interval_s=interval_s, webhook=hook, patience_s=unreachable_after_s)
+        if address is not None:
+            port = watching.metrics.serve(*address)
+            out.remark(f"metrics on http://{address[0]}:{port}/metrics")
     if once:
-        status = watching.once()
+        with _unchecked(out, once=once):
+            status = watching.once()
         rows = [
             (
                 name,
@@ -200,13 +204,24 @@ def monitor(
     watching.run()
 
 
+@contextlib.contextmanager
+def _unchecked(out: Output, *, once: bool) -> Iterator[None]:
+    """With --once, 1 says that a ledger failed; what keeps the round from being done must not."""
+    try:
+        yield
+    except LineageError as error:
+        raise (Unchecked if once else Failure)(error, as_json=out.as_json) from error
+
+
 def _chosen(context: click.Context, sources: Mapping[str, object]) -> str:
     """The one source that was given; what was typed counts more than what the settings say."""
     names = [name for name, value in sources.items() if value is not None]
     typed = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if len(typed or names) != 1:
+        said = " and ".join(f"--{name}" for name in typed or names)
         raise click.UsageError(
             "say what to watch: one of --server, --url and --folder, or tables [[monitor.ledger]] in the settings file"
+            + (f", not {said}" if said else "")
         )
     return (typed or names)[0]
 

@@ -55,8 +55,8 @@ class Access:
         if self.data is not None:
             return Verifier.parse(read_line(self.data / "verifier.key"))
         raise click.UsageError(
-            "the ledger's verifier key is needed, to check what the server answers: give --verifier-key (or "
-            "LINEAGE_VERIFIER_KEY), the line that `lineage serve` prints, or --data DIR"
+            "the ledger's verifier key is needed, to check what the server answers: give --key or --verifier-key "
+            "(or LINEAGE_VERIFIER_KEY), the line that `lineage serve` prints, or --data DIR"
         )
 
     @property
@@ -106,9 +106,10 @@ def _socket_path(path: Path) -> str:
     return min(str(path.absolute()), os.path.relpath(path), key=len)
 
 
-def _option(name: str, *, envvar: bool = True, **attributes: Any) -> Decorator:
+def _option(name: str, *other_names: str, envvar: bool = True, **attributes: Any) -> Decorator:
     variable = f"LINEAGE_{name.removeprefix('--').replace('-', '_').upper()}" if envvar else None
-    return click.option(name, envvar=variable, show_envvar=envvar, **attributes)
+    parameter = name.removeprefix("--").replace("-", "_")
+    return click.option(*other_names, name, parameter, envvar=variable, show_envvar=envvar, **attributes)
 
 
 _CONNECTION_OPTIONS: Final = (
@@ -129,7 +130,13 @@ _CONNECTION_OPTIONS: Final = (
 _ACCESS_OPTIONS: Final = (
     _option("--server", metavar="HOST:PORT", help=f"The ledger's server. [default: {_DEFAULT_SERVER}]"),
     _option("--data", type=FOLDER, help="Folder of a ledger on this machine: its Unix socket and its keys are used."),
-    _option("--verifier-key", type=VERIFIER_KEY, metavar="VKEY", help="Key of the ledger: its text, or a file."),
+    _option(
+        "--verifier-key",
+        "--key",
+        type=VERIFIER_KEY,
+        metavar="VKEY",
+        help="Verifier key of the ledger, as you pinned it: its text, or a file.",
+    ),
     *_CONNECTION_OPTIONS,
     _option(
         "--checkpoint-file",

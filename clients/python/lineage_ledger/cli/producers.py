@@ -106,7 +106,8 @@ def retire(public_key: bytes, last_block: int, access: Access, admin_key: Path |
 def compromise(public_key: bytes, suspect_since: int, access: Access, admin_key: Path | None, out: Output) -> None:
     """Declare a key compromised.
 
-    Nothing that it signs is taken from now on.
+    Nothing that it signs is taken from now on. What it signed and came on record at the time given or later, by the
+    ledger's clock, stays there and is shown as suspect by `lineage verify`, `show`, `trace` and `audit`.
     """
     with access.client() as client:
         index = client.producers_compromise(public_key, suspect_since, admin_key=access.admin_key(admin_key))

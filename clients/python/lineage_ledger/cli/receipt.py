@@ -12,6 +12,7 @@ from lineage_ledger.cli.lineage import parse_subject
 from lineage_ledger.cli.options import Access, access_options, examples, output_option
 from lineage_ledger.cli.output import Fields, Output
 from lineage_ledger.errors import LineageError, MalformedError
+from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.v1 import entry_pb2
 
 ENTRY_SUFFIX = ".entry"
@@ -51,7 +52,11 @@ def receipt(what: str, file: Path, force: bool, witnessed: bool, access: Access,
         raise MalformedError("a receipt is for a prediction's id or an index; `lineage trace` finds the index")
     with access.client() as client:
         data = client.receipt(subject, witnessed=witnessed)
-        entry = client.get_entry(subject).data if isinstance(subject, int) else b""
+        key, entry = access.verifier, b""
+        if isinstance(subject, int):
+            # The pinned key leads to later ones in a lineage receipt; a tlog-proof knows of no change.
+            key = client.verifier_at(client.open_checkpoint(TlogProof.parse(data).checkpoint).size)
+            entry = client.get_entry(subject).data
     files = {file: data} | ({file.with_name(file.name + ENTRY_SUFFIX): entry} if entry else {})
     for path, content in files.items():
         write_new_file(path, content, force=force)
@@ -60,7 +65,7 @@ def receipt(what: str, file: Path, force: bool, witnessed: bool, access: Access,
         Fields([("wrote", f"{path}, {len(content):,} bytes") for path, content in files.items()]),
         (("verified", "bold green"), ("; anybody can check it with:", "")),
     )
-    out.raw(f"lineage verify {shlex.quote(str(file))} --key {shlex.quote(str(access.verifier))}")
+    out.raw(f"lineage verify {shlex.quote(str(file))} --key {shlex.quote(str(key))}")
 
 
 def write_new_file(path: Path, content: bytes, *, force: bool) -> None:

@@ -150,6 +150,8 @@ def _parse_path(path: str) -> tuple[str, int, int]:
     """What a path says; whether it says so in the one way accepted is for the caller to compare."""
     match = _PATH.fullmatch(path)
     if match is None:
-        raise MalformedError(f"{path[:80]!r} is not a path below tile/")
+        raise MalformedError(
+            f"{path[:80]!r} is not the path of a tile or a bundle, such as tile/0/000 or tile/entries/x001/234.p/5"
+        )
     number = int(match["number"].replace("/", "").replace("x", ""))
     return match["kind"], number, TILE_WIDTH if match["width"] is None else int(match["width"])
