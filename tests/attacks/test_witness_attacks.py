@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from lineage_ledger.emitter import Backoff, Emitter, Policy
-from lineage_ledger.errors import ForkError, QuorumError, SignatureError
+from lineage_ledger.errors import ForkError, OtherKeyError, QuorumError, SignatureError
 from lineage_ledger.formats import keys
-from lineage_ledger.formats.note import Cosigner, Note
+from lineage_ledger.formats.note import Cosigner, Note, Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import AddCheckpoint
 from lineage_ledger.receipts import verify_receipt
@@ -20,9 +20,10 @@ from tests.attacks.catching import (
     refused_by_the_server,
     refused_by_the_witness,
 )
-from tests.attacks.honest import HonestLedger, emit, size_of
+from tests.attacks.honest import HonestLedger, emit, predictions, size_of
 from tests.attacks.operator import Operator
 from tests.emitter.fake_ledger import FakeLedger
+from tests.keys.rotating import rotate
 from tests.support.rpc import admin_stub
 from tests.support.server import RunningServer
 from tests.witness.running_witness import RunningWitness, WitnessHere
@@ -145,3 +146,38 @@ def test_say_witnessed_without_witnesses() -> None:
             assert emitter.statistics.acknowledged == 6
     finally:
         ledger.stop()
+
+
+@attack(caught_by=("receipt verifier", "witness"))
+def test_a_stolen_ledger_key_that_a_witness_still_knows(honest: HonestLedger, tmp_path: Path) -> None:
+    """The ledger changed its key, one witness was told, another was not; the thief of the old key goes to both."""
+    with RunningServer(honest.copy(tmp_path / "ledger")) as server:
+        new = Verifier.parse(rotate(server.data)["verifier_key"])
+        server.stop()
+    ledger, thief = Operator(tmp_path / "ledger"), Operator(tmp_path / "ledger")
+    thief.signer = Operator(honest.data).signer
+    size = len(ledger.entries)
+    bank, hospital = honest.producers()
+    thief.log(predictions(bank, 1, "stolen"))
+
+    def ask(witness: WitnessHere, of: Operator, old: int) -> int:
+        proof = of.consistency_proof(old, len(of.entries)) if 0 < old < len(of.entries) else ()
+        return int(witness.witness.add_checkpoint(AddCheckpoint(old, tuple(proof), of.checkpoint()).encode()).status)
+
+    told = WitnessHere(tmp_path / "told", new, name="told.example")
+    untold = WitnessHere(tmp_path / "untold", honest.verifier, new, name="untold.example")
+    try:
+        assert [ask(witness, ledger, 0) for witness in (told, untold)] == [200, 200]
+        refused_by_the_witness(ask(told, thief, size), 403)
+        assert ask(untold, thief, size) == 200, "out of reach: to this witness both keys are the ledger's"
+        ledger.log(predictions(hospital, 1, "honest"))
+        assert ask(untold, ledger, size) == 409, "and so it refuses the honest ledger from now on"
+        assert ask(told, ledger, size) == 200
+    finally:
+        told.stop()
+        untold.stop()
+    thief.shown = cosigned(thief.checkpoint(), untold.cosigner)
+    policy = WitnessPolicy.parse(f"witness w {untold.cosigner.verifier}\nquorum w\n".encode())
+    assert policy.check(thief.shown)
+    with noticed_by("receipt verifier", OtherKeyError, "is signed by"):
+        verify_receipt(thief.receipt(honest.prediction), new, policy)
