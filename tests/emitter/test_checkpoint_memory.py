@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from lineage_ledger.checkpoint_file import CheckpointFile
-from lineage_ledger.emitter import Emitter
+from lineage_ledger.emitter import Emitter, Policy
 from lineage_ledger.emitter.checkpoint_memory import SparingMemory
 from lineage_ledger.errors import ForkError, RollbackError
 from lineage_ledger.history import History
+from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import append_pb2
 from tests.emitter.fake_ledger import FakeLedger
 from tests.history.logs import SIGNER, Log
+from tests.support.rpc import registered
+from tests.support.server import RunningServer
 
 LOG = Log()
 FORK = Log("other ", forked_at=20)
@@ -122,3 +126,32 @@ def test_promises_of_a_ledger_without_its_witnesses_leave_the_file_alone(
     assert emitter.close(5)
     assert path.read_bytes() == kept != ledger.checkpoint()
     assert len(kept) >= len(published)
+
+
+def test_an_emitter_has_the_ledger_prove_what_a_command_saw(tmp_path: Path, path: Path) -> None:
+    """With the role append alone; and a file that was put back is joined with what came after."""
+    token = "emitter's token"
+    access = tmp_path / "access.toml"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    access.write_text(f'[[token]]\nsha256 = "{digest}"\nroles = ["append"]\n')
+    with RunningServer(tmp_path / "l", "--access", str(access)) as server:
+        endpoint, policy = Endpoint(server.address, token=token), Policy(prove=True, linger_ms=2)
+        key = registered(server).key
+        with Emitter(endpoint, ledger=server.verifier_key, key=key, checkpoint_file=path, policy=policy) as emitter:
+            binding = emitter.bind(bytes(32))
+            binding.emit(bytes(32), bytes(32))
+            assert emitter.flush(5)
+            until_s = time.monotonic() + 5
+            while not path.exists():
+                assert time.monotonic() < until_s
+            older = path.read_bytes()
+            while path.read_bytes() == older:
+                assert time.monotonic() < until_s
+                binding.emit(bytes(32), bytes(32))
+                assert emitter.flush(5)
+            path.write_bytes(older)
+            while path.read_bytes() == older:  # It stays as it is until it is joined.
+                assert time.monotonic() < until_s + 5
+                binding.emit(bytes(32), bytes(32))
+                assert emitter.flush(5)
+            assert emitter.statistics.mismatches == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,7 +89,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._stream: ResponseStream[append_pb2.AppendStreamResponse] | None = None
-        self._meeting: Connection | None = None
+        self._asked: Connection | None = None
         self._careful = False
         self._is_quiet = False
 
@@ -111,11 +111,11 @@ class Sender:
             thread, self._thread = self._thread, None
             self._stopping.set()
             self._window.end()
-            stream, meeting = self._stream, self._meeting
+            stream, asked = self._stream, self._asked
         if stream is not None:
             stream.cancel()
-        if meeting is not None:
-            meeting.close()  # which ends the call
+        if asked is not None:
+            asked.close()  # which ends the call
         if thread is not None and thread is not threading.current_thread():
             thread.join(_QUIESCE_S)
         return thread is not None
@@ -145,15 +145,20 @@ class Sender:
 
     def _meet(self, connection: Connection, stopping: threading.Event) -> None:
         """See that this is the ledger that is pinned: another one would refuse all that is sealed for this one."""
+        with self._asking(connection, stopping) as may_ask:
+            if may_ask:
+                self._checker.check_ledger(connection.call(GET_LEDGER, append_pb2.GetLedgerRequest()))
+
+    @contextmanager
+    def _asking(self, connection: Connection, stopping: threading.Event) -> Iterator[bool]:
+        """Around calls that are to end when `quiesce` is called; whether they may be made at all."""
         with self._mutex:
-            if stopping.is_set():
-                return
-            self._meeting = connection
+            self._asked = None if stopping.is_set() else connection
         try:
-            self._checker.check_ledger(connection.call(GET_LEDGER, append_pb2.GetLedgerRequest()))
+            yield self._asked is not None
         finally:
             with self._mutex:
-                self._meeting = None
+                self._asked = None
 
     def _converse(self, connection: Connection, stopping: threading.Event) -> None:
         """One stream, until it fails, idles or is quiesced. Raises `LineageError`."""
@@ -226,15 +231,18 @@ class Sender:
             self._window.acknowledge()
             self._careful = False
         if self._checker.published(response):
-            self._join(connection)
+            self._join(connection, stopping)
 
-    def _join(self, connection: Connection) -> None:
+    def _join(self, connection: Connection, stopping: threading.Event) -> None:
         """What others saw, who share the checkpoint file, must be of one history with what was seen here.
 
         A server that does not answer is asked again with the next response. Raises `ForkError`.
         """
-        with suppress(RpcError):
-            run(connection, join(self._checker.history))
+        history = self._checker.history
+        if history.unlinked is not None:
+            with self._asking(connection, stopping) as may_ask, suppress(RpcError):
+                if may_ask:
+                    run(connection, join(history))
 
     def _judge(self, error: Exception) -> bool:
         """Draw the consequences for the chain; whether key or caller are refused, so that hurry is of no use."""
