@@ -37,6 +37,7 @@ SHARED: Final = frozenset(
         "token",
         "token_file",
         "verifier_key",
+        "witness_policy",
     }
 )
 """Settings that mean the same for every command of the client; those of an emitter have the same names."""
