@@ -260,26 +260,34 @@ class _Audit:
             self._rules.unusable(index, None)
 
     def _count_suspects(self, size: int) -> None:
+        report = self._report
         producers, marks = self._rules.authority.producers.values(), self._rules.block_marks
         try:
-            self._report.suspect = count_suspects(self._source, size, self._read_from, producers, marks)
+            report.suspect = count_suspects(self._tree.seen, size, self._read_from, producers, marks)
         except LineageError as error:
-            self._report.not_checked.append(f"how much of what compromised keys sealed is suspect: {error}")
+            # What was found damaged already is no second failure; what was right before, and is not now, is one.
+            said = report.not_checked if report.finding_count else report.failures
+            said.append(f"how much of what compromised keys sealed is suspect: {error}")
 
     def _find_conflicting_seals(self) -> None:
         """Look for seals that conflicts name and that are not the newest of their chain: a second look, if need be."""
         wanted = dict(self._rules.chains.wanted)
         for number in range((max(wanted.values(), default=0) + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH):
+            is_read = number >= self._read_from // BUNDLE_WIDTH
             try:
-                hashes, packed = self._source.bundle(number)
-                if hashes is None:
-                    hashes = kernel.leaf_hashes(packed)
+                hashes = (
+                    self._tree.seen.hashes(number) if is_read else kernel.leaf_hashes(self._source.bundle(number)[1])
+                )
             except LineageError:
                 continue
             for at in range(0, len(hashes), HASH_SIZE):
+                index = number * BUNDLE_WIDTH + at // HASH_SIZE
                 conflict_index = wanted.get(hashes[at : at + HASH_SIZE])
-                if conflict_index is not None and number * BUNDLE_WIDTH + at // HASH_SIZE < conflict_index:
+                if conflict_index is not None and index < conflict_index:
                     del wanted[hashes[at : at + HASH_SIZE]]
+                    if not is_read:
+                        what = f"that entry {index} is the first seal of the conflict at index {conflict_index}"
+                        self._report.not_checked.append(f"{what}: it lies below what was read")
         for conflict_index in wanted.values():
             self._rules.chains.not_in_log(conflict_index)
 

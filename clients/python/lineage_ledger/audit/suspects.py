@@ -12,7 +12,8 @@ from typing import Final
 
 from lineage_ledger import kernel
 from lineage_ledger.audit.facts import ProducerFacts
-from lineage_ledger.audit.source import BUNDLE_WIDTH, BundleSource
+from lineage_ledger.audit.seen import SeenBundles
+from lineage_ledger.audit.source import BUNDLE_WIDTH
 from lineage_ledger.formats import seal, strict
 
 _MAX_MARKS: Final = 1_024
@@ -54,7 +55,7 @@ class BlockMarks:
 
 
 def count_suspects(
-    source: BundleSource, size: int, read_from: int, producers: Iterable[ProducerFacts], marks: BlockMarks
+    seen: SeenBundles, size: int, read_from: int, producers: Iterable[ProducerFacts], marks: BlockMarks
 ) -> list[Suspect]:
     """What each compromised key sealed, in batches from index `read_from` on, in blocks from its time on.
 
@@ -70,7 +71,7 @@ def count_suspects(
     start = max(read_from, marks.before(min(each.suspect_since_unix_ns for each in suspects.values())))
     look = _Look(suspects, read_from)
     for number in range(start // BUNDLE_WIDTH, (size + BUNDLE_WIDTH - 1) // BUNDLE_WIDTH):
-        _, packed = source.bundle(number)
+        packed = seen.packed(number)
         for place, offset, length in kernel.scan(packed).others:
             look.entry(number * BUNDLE_WIDTH + place, bytes(packed[offset : offset + length]))
     return [suspects[public_key] for public_key in sorted(suspects)]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from lineage_ledger import kernel
 from lineage_ledger.audit.edge import EMPTY, Edge, edge_root, level_widths
 from lineage_ledger.audit.report import Finding
+from lineage_ledger.audit.seen import SeenBundles
 from lineage_ledger.audit.settle import differing, mixed, settle
 from lineage_ledger.audit.source import LogSource
 from lineage_ledger.errors import LineageError
@@ -34,6 +35,7 @@ class TreeCheck:
         since: Edge = EMPTY,
     ) -> None:
         self._source = source
+        self.seen = SeenBundles(source, since.size // TILE_WIDTH)
         self._signed = (signed_size, signed_root)
         self._sizes = sorted({signed_size, *sizes})
         self._add = add
@@ -65,9 +67,10 @@ class TreeCheck:
                 self._check_known(hashes)
             self._note_roots(hashes, width)
         self._size += width
+        root = kernel.tree_root(hashes) if hashes is not None else None
+        self.seen.note(root or bytes(HASH_SIZE))
         if width == TILE_WIDTH:
-            root = kernel.tree_root(hashes) if hashes is not None else self._stored_hash(1, number)
-            self._push(1, root or bytes(HASH_SIZE))
+            self._push(1, root or self._stored_hash(1, number) or bytes(HASH_SIZE))
             self._tail = b""
         else:
             self._tail = hashes or b""
@@ -78,6 +81,7 @@ class TreeCheck:
     def full_bundle(self, root: bytes) -> None:
         """Take a full bundle whose entries hash to what is stored, by its root; none of the sizes may lie in it."""
         self._size += TILE_WIDTH
+        self.seen.note(root)
         self._push(1, root)
 
     def is_plain(self, start: int, end: int) -> bool:
