@@ -37,7 +37,6 @@ class CheckpointFile:
         """Touches nothing yet."""
         self.path = Path(path).expanduser().resolve()
         self._mark = self._beside(".fork")
-        self._seen: tuple[tuple[int, int, int], bytes] | None = None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -64,16 +63,11 @@ class CheckpointFile:
             raise self._marked()
         try:
             with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                version = (status.st_ino, status.st_mtime_ns, status.st_size)
-                if self._seen is None or self._seen[0] != version:
-                    self._seen = (version, file.read(MAX_NOTE_BYTES + 1))
+                return file.read(MAX_NOTE_BYTES + 1)
         except FileNotFoundError:
-            self._seen = None
             return None
         except OSError as error:
             raise self._failed("read", error) from error
-        return self._seen[1]
 
     def write(self, signed: bytes) -> None:
         """Replace the file: whatever breaks off, it holds the old note or the new one. Needs the lock.
