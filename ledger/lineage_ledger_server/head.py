@@ -122,7 +122,9 @@ class HeadRecord:
             if not any(data):
                 return 0, None
             # Neither is whole: a writer was at work on both while we read, or the file is damaged.
-        raise CorruptValueError(f"{self.path}, a record of heads, is damaged: neither slot is whole; restore it")
+        raise CorruptValueError(
+            f"{self.path}, a record of heads, is damaged: neither of its slots is whole; restore it from a copy"
+        )
 
     def _bytes(self) -> bytes:
         try:

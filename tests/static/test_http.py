@@ -301,13 +301,13 @@ def test_idle_and_dripping_connections_are_ended(tmp_path: Path, monkeypatch: py
 
 
 def test_who_does_not_read_the_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "REQUEST_S", 0.4)
+    monkeypatch.setattr(web, "REQUEST_S", 0.2)
     with StoredLog(tmp_path / "ledger", 600) as stored, _served(stored) as address, socket.socket() as greedy:
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         greedy.settimeout(10)
         greedy.connect(address)
         greedy.sendall(b"GET /tile/entries/000 HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
-        time.sleep(2)
+        time.sleep(1)
         received = 0
         try:
             while chunk := greedy.recv(1 << 20):

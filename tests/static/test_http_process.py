@@ -115,16 +115,20 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def kill_and_ask(server: RunningServer, number: signal.Signals) -> None:
+    (child,) = children(server.process.pid)
+    os.kill(child, number)
+    eventually(lambda: not is_alive(child))
+    # Whoever connects meanwhile waits for the next one.
+    assert size_at(server) == 2
+    assert children(server.process.pid) != [child]
+
+
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_is_started_again_at_the_same_address(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_is_started_again_at_the_same_address(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
-        (child,) = children(server.process.pid)
-        os.kill(child, number)
-        eventually(lambda: not is_alive(child))
-        # Whoever connects meanwhile waits for the next one.
-        assert size_at(server) == 2
-        assert children(server.process.pid) != [child]
+        kill_and_ask(server, signal.SIGKILL)
+        kill_and_ask(server, signal.SIGTERM)
         assert server.stop() == 0
     assert "started again" in (tmp_path / "l.log").read_text()
 
@@ -151,11 +155,11 @@ def test_one_that_keeps_crashing_is_started_less_and_less_often(
         (tmp_path / "l" / "verifier.key").rename(tmp_path / "away")  # each one finds no ledger, and ends
         with capture_logs() as events:
             os.kill(children(os.getpid())[0], signal.SIGKILL)
-            eventually(lambda: len(events) >= 4)
+            eventually(lambda: len(events) >= 3)
             (tmp_path / "away").rename(tmp_path / "l" / "verifier.key")
             assert get(process.url, "healthz").startswith(b"ok")
-        assert [event["status"] for event in events[:4]] == [-signal.SIGKILL, 1, 1, 1]
-        assert [event["after_s"] for event in events[:4]] == [0.05, 0.1, 0.2, 0.4]
+        assert [event["status"] for event in events[:3]] == [-signal.SIGKILL, 1, 1]
+        assert [event["after_s"] for event in events[:3]] == [0.05, 0.1, 0.2]
     finally:
         process.stop()
     assert children(os.getpid()) == []
@@ -208,12 +212,21 @@ def test_over_tls(tmp_path: Path) -> None:
 
 
 def test_an_address_that_cannot_be_had_leaves_no_ledger_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lineage_ledger.cli", "serve", "--data", str(tmp_path / "l")]
-    for address in ("0.0.0.0:0", "127.0.0.1", "127.0.0.1:99999"):
-        done = subprocess.run([*command, "--http", address], capture_output=True, text=True, check=False, timeout=20)
-        assert done.returncode == 1
-        assert address in done.stderr
-        assert not (tmp_path / "l").exists()
+    """Which ones cannot is tested with `Listener`."""
+    command = [
+        sys.executable,
+        "-m",
+        "lineage_ledger.cli",
+        "serve",
+        "--data",
+        str(tmp_path / "l"),
+        "--http",
+        "0.0.0.0:0",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 1
+    assert "0.0.0.0:0" in done.stderr
+    assert not (tmp_path / "l").exists()
 
 
 def test_a_process_that_cannot_start_is_said(tmp_path: Path) -> None:
