@@ -37,7 +37,7 @@ from lineage_ledger.rpc.connection import Connection
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.rpc.methods import Method
 from lineage_ledger.v1 import append_pb2, entries_pb2, proofs_pb2
-from tests.attacks.auditing import audited
+from tests.attacks.auditing import audited, audited_folder
 from tests.attacks.between import Lie, between
 from tests.attacks.catching import attack, found_by_the_audit, noticed_by, told_by_the_monitor
 from tests.attacks.honest import HonestLedger, emit, size_of
@@ -371,3 +371,22 @@ def test_acknowledge_in_the_ledgers_place() -> None:
     finally:
         between_them.stop()
         ledger.stop()
+
+
+@attack(caught_by=("audit", "monitor"))
+def test_a_cache_that_mixes_old_and_new(honest: HonestLedger, tmp_path: Path) -> None:
+    """The newest checkpoint over the files of before; and over files of which one is of another history."""
+    now, then, fork = Operator(honest.data), Operator(honest.data), Operator(honest.data)
+    then.entries = then.entries[: size_of(honest.older)]
+    folder = then.export(tmp_path / "mixed")
+    then.shown = now.checkpoint()
+    then.export(folder)
+    report = audited_folder(folder, honest.verifier)
+    found_by_the_audit(report, *{finding.kind for finding in report.findings})
+    told_by_the_monitor(honest.monitor(folder, tmp_path / "state", 1e9), "finding")
+
+    fork.edit(-2, lambda entry: entry.seal.ClearField("signature"))
+    now.export(tmp_path / "other")
+    name = f"tile/entries/001.p/{len(now.entries) - 256}"
+    (tmp_path / "other" / name).write_bytes((fork.export(tmp_path / "fork") / name).read_bytes())
+    found_by_the_audit(audited_folder(tmp_path / "other", honest.verifier), "entry_changed")

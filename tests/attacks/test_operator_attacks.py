@@ -5,6 +5,7 @@ He repairs all that he can (`operator.Operator`). What gives him away is what ot
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from tests.attacks.honest import HonestLedger, predictions
 from tests.attacks.operator import Operator
 from tests.audit import stored_ledger
 from tests.audit.stored_ledger import StoredLedger
+from tests.cli.recorded_ledger import run
 from tests.support.producer import retirement
 from tests.support.server import RunningServer
 
@@ -54,7 +56,11 @@ def test_edit_an_entry_and_repair_its_tiles(honest: HonestLedger, tmp_path: Path
     found_by_the_audit(audited(operator, tmp_path, honest.verifier), "root_mismatch")
     with noticed_by("receipt verifier", ReceiptError, "do not lead to its seal's root"):
         verify_receipt(operator.receipt(honest.prediction), honest.verifier)
-    with RunningServer(tmp_path / "private") as server:
+    with RunningServer(tmp_path / "private", "--http", "127.0.0.1:0") as server:
+        for place in (("--url", server.http_url), ("--server", server.address), ("--data", server.data)):
+            said = run("audit", *place, "--key", honest.verifier, "--json")
+            assert said.exit_code == 1
+            assert [each["kind"] for each in json.loads(said.stdout)["findings"]] == ["root_mismatch"]
         with honest.client(server.address) as stranger, noticed_by("client", ProofError, "inclusion proof of index 1"):
             stranger.get_prediction(honest.prediction)
         with (
