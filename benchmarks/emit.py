@@ -41,7 +41,7 @@ def main() -> None:
         results = [
             *_serving(address, verifier_key, key, runs),
             _bursts(address, verifier_key, key, runs),
-            _sustained(address, verifier_key, key, runs, entries),
+            *(_sustained(address, verifier_key, key, runs, entries, prove=prove) for prove in (False, True)),
         ]
     report("emit", results, as_json=arguments.json)
 
@@ -132,9 +132,9 @@ def _bursts(address: str, verifier_key: str, key: SigningKey, runs: int) -> Resu
     )  # fmt: skip
 
 
-def _sustained(address: str, verifier_key: str, key: SigningKey, runs: int, entries: int) -> Result:
+def _sustained(address: str, verifier_key: str, key: SigningKey, runs: int, entries: int, *, prove: bool) -> Result:
     """Predictions a second from one emitting thread to acknowledged: synced, and under a verified checkpoint."""
-    policy = Policy(when_full="block", max_pending_entries=1 << 16)
+    policy = Policy(when_full="block", max_pending_entries=1 << 16, prove=prove)
     values = []
     for _ in range(runs):
         with Emitter(address, ledger=verifier_key, key=key, policy=policy) as emitter:
@@ -148,7 +148,7 @@ def _sustained(address: str, verifier_key: str, key: SigningKey, runs: int, entr
                 raise SystemExit(f"not everything was acknowledged: {emitter.statistics}")
             values.append(entries / (time.perf_counter() - start_s))
     return Result.of(
-        "emit to acknowledged, one thread",
+        f"emit to acknowledged{' with proof' if prove else ''}, one thread",
         "predictions/s",
         values,
         entry_bytes=_ENTRY_BYTES,
