@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +38,22 @@ SLOT_BYTES = 8192
 OTHER = Cosigner("other.example", keys.SigningKey.generate()).verifier
 
 
+# In a process of its own: one opens the same files only once.
+_AUDITS = """
+import json, sys
+from pathlib import Path
+from lineage_ledger.formats.note import Verifier
+from lineage_ledger.formats.witness_policy import WitnessPolicy
+from lineage_ledger_server.audit.data_dir import audit_data_dir
+from lineage_ledger_server.data_dir import DataDir
+
+data, verifier, policy = DataDir(Path(sys.argv[1])), Verifier.parse(sys.argv[2]), Path(sys.argv[3]).read_bytes()
+for _ in range(25):
+    report = audit_data_dir(data, verifier, with_index=False, witness_policy=WitnessPolicy.parse(policy))
+    print(json.dumps(report.document()))
+"""
+
+
 class Witnessed:
     """A ledger of which two witnesses cosigned everything, and their policy."""
 
@@ -51,9 +70,27 @@ class Witnessed:
         self.policy = WitnessPolicy.parse(text.encode())
         try:
             self._write()
+            self.reports_meanwhile = self._audited_meanwhile()
         finally:
             for witness in witnesses:
                 witness.stop()
+
+    def _audited_meanwhile(self) -> list[dict[str, Any]]:
+        """Audits beside a ledger that signs a block every few milliseconds, each of which is cosigned."""
+        ledger = open_ledger(
+            DataDir(self.data), block_interval_s=0.002, witnessing=WitnessSettings(self.policy, required=True)
+        )
+        try:
+            command = [sys.executable, "-c", _AUDITS, str(self.data), str(self.verifier), str(self.policy_file)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+            return [json.loads(line) for line in done.stdout.splitlines()]
+        finally:
+            assert ledger.witnesses is not None
+            ledger.sequencer.stop()
+            self.size = ledger.signed_reader.head().size
+            assert ledger.witnesses.wait(self.size, 10)
+            ledger.close()
 
     def _write(self) -> None:
         ledger = open_ledger(DataDir(self.data), witnessing=WitnessSettings(self.policy))
@@ -105,6 +142,15 @@ def test_a_right_one_passes(made: Witnessed) -> None:
     assert audited(DataDir(made.data), made).exit_status == 0
     report = audited(DataDir(made.data), made, made.policy)
     assert (report.exit_status, report.witnessed) == (0, made.size)
+
+
+def test_one_that_is_being_written_passes(made: Witnessed) -> None:
+    reports = made.reports_meanwhile
+    assert [(report["findings"], report["failures"]) for report in reports] == [([], [])] * 25
+    sizes = [report["witnessed"] for report in reports]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) > 3
+    assert all(report["witnessed"] <= report["size"] for report in reports)
 
 
 @pytest.mark.parametrize("slot", [0, 1])
