@@ -21,6 +21,9 @@ from lineage_ledger.monitor.monitor import Monitor
 COMPONENTS: Final = ("server", "emitter", "client", "receipt verifier", "audit", "monitor", "witness", "start")
 """The words of the threat model's table "Who catches"."""
 
+TWO_TREES: Final = "of the same size|does not go on"
+"""What a fork is called. (A ledger that stood still for a minute writes a block when it is opened: it grows by one.)"""
+
 _noticed: set[str] = set()
 
 

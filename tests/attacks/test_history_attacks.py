@@ -27,6 +27,7 @@ from lineage_ledger.v1 import proofs_pb2
 from tests.attacks.auditing import audited_data, audited_folder
 from tests.attacks.between import between
 from tests.attacks.catching import (
+    TWO_TREES,
     attack,
     found_by_the_audit,
     noticed_by,
@@ -133,7 +134,7 @@ def test_two_ledgers_from_one_copy(honest: HonestLedger, tmp_path: Path) -> None
             if sides:  # Whoever knows the first is led to the second.
                 with (
                     honest.client(server.address, tmp_path / "file", sides[0].checkpoint()) as client,
-                    noticed_by("client", ForkError, "same size"),
+                    noticed_by("client", ForkError, TWO_TREES),
                 ):
                     client.checkpoint()
                 with honest.emitter(server.address, tmp_path / "emitter-file", sides[0].checkpoint()) as emitter:
@@ -167,9 +168,9 @@ def test_show_two_histories_to_two_clients(honest: HonestLedger, tmp_path: Path)
         for client in (customer, regulator):
             assert client.checkpoint().size > size_of(honest.older)
         shown = regulator.signed_checkpoint()[1]
-        with noticed_by("client", ForkError, "same size") as told:
+        with noticed_by("client", ForkError, TWO_TREES) as told:
             customer.compare(shown)
-        assert set(told.value.evidence) == {honest.kept, shown}
+        assert shown in told.value.evidence and len(told.value.evidence) == 2
     with shown_to_a_witness(honest, tmp_path) as witness:
         refused_by_the_witness(asked_to_cosign(witness, operator, size_of(honest.kept)), 422)
 

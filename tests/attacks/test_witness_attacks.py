@@ -14,6 +14,7 @@ from lineage_ledger.formats.witness_protocol import AddCheckpoint
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.v1 import admin_pb2, append_pb2
 from tests.attacks.catching import (
+    TWO_TREES,
     answered_by_the_server,
     attack,
     noticed_by,
@@ -67,7 +68,7 @@ def test_a_witness_that_signs_what_it_has_not_checked(honest: HonestLedger, tmp_
     with (
         RunningServer(fork.write(tmp_path / "fork")) as server,
         honest.client(server.address, tmp_path / "file") as client,
-        noticed_by("client", ForkError, "same size"),
+        noticed_by("client", ForkError, TWO_TREES),
     ):
         client.checkpoint()
 
