@@ -63,6 +63,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 class _Quiet(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # Head and body are two pieces, and the second would wait 40 ms.
 
     def log_message(self, *_: object) -> None:
         pass

@@ -136,6 +136,14 @@ def test_damage_behind_a_server_is_found_through_it(ledger: StoredLedger, tmp_pa
     assert by_url["exit_status"] != 0
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is away is tried anew at once."""
+    monkeypatch.setattr("lineage_ledger.web._BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr("lineage_ledger.sources.rpc._WAIT_FIRST_S", 0.001)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_away_is_no_finding_and_no_pass(server: RunningServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -153,6 +161,7 @@ def wait_until_gone(port: int) -> None:
             time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_goes_away_meanwhile_is_no_finding_and_no_pass(ledger: StoredLedger, tmp_path: Path) -> None:
     copy = ledger.copy(tmp_path / "copy")
     with RunningServer(copy.data_dir.root, "--http", "127.0.0.1:0") as server:

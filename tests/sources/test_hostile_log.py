@@ -200,9 +200,12 @@ def hung_up(connection: socket.socket, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", [BUNDLE, "checkpoint"])
-def test_what_comes_too_slowly_is_no_finding_and_no_pass(log: Path, builder: Builder, path: str) -> None:
+def test_what_comes_too_slowly_is_no_finding_and_no_pass(
+    log: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("lineage_ledger.web._BACKOFF_FIRST_S", 0.001)
     try:
-        report = served(log, builder, slow, path, timeout_s=0.5)
+        report = served(log, builder, slow, path, timeout_s=0.3)
     except OSError as error:
         assert path == "checkpoint"
         assert path in str(error)

@@ -19,6 +19,12 @@ from tests.sources.http_fakes import Answer, FakeWebServer, respond
 TIMEOUT_S = 0.4
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr("lineage_ledger.web._BACKOFF_FIRST_S", 0.001)
+
+
 def client(retries: int = 0, timeout_s: float = 10) -> HttpClient:
     return HttpClient(timeout_s, retries)
 

@@ -86,13 +86,14 @@ class _Look:
         self._pending: list[tuple[Suspect, int, int]] = []
 
     def entry(self, index: int, entry: bytes) -> None:
-        if entry[0] == _SEAL_TAG:
+        # Most entries are told from their bytes to be of no matter here, which spares taking them apart.
+        if entry[0] == _SEAL_TAG and any(public_key in entry for public_key in self._suspects):
             body = seal.parse_seal(entry).body
             suspect = self._suspects.get(body.public_key)
             if suspect is not None and index >= self._read_from:
                 predictions = sum(binding.count for binding in body.bindings)
                 self._pending.append((suspect, predictions, body.count - predictions))
-        elif entry[0] == _BLOCK_TAG:
+        elif entry[0] == _BLOCK_TAG and self._pending:
             time_unix_ns = strict.parse_entry(entry).block.time_unix_ns
             for suspect, predictions, statements in self._pending:
                 if time_unix_ns >= suspect.suspect_since_unix_ns:
