@@ -145,6 +145,14 @@ def test_what_an_attempt_left_is_used_by_the_next(server):
     assert rotate(server.data)["verifier_key"] == str(Verifier(ORIGIN, key.public_key))
 
 
+def test_where_no_ledger_is_served_no_key_is_made(tmp_path):
+    (tmp_path / "keys").mkdir()
+    result = CliRunner().invoke(lineage, ["ledger-key", "rotate", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"no ledger is being served from {tmp_path}" in result.stderr
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
 def test_signed_on_another_machine(server, tmp_path):
     files, elsewhere = DataDir(server.data), tmp_path / "elsewhere"
     elsewhere.mkdir()

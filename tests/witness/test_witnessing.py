@@ -14,6 +14,7 @@ import pytest
 
 from lineage_ledger import Client
 from lineage_ledger.emitter import Emitter, Policy, WhenFull
+from lineage_ledger.formats import keys
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note, Verifier
 from lineage_ledger.formats.witness_policy import WitnessPolicy
@@ -196,6 +197,23 @@ def test_a_lost_quorum_stops_publication_and_a_regained_one_goes_on(town: Town) 
         town.witnesses[1].start()
         until(lambda: size_of(checkpoint(server, witnessed=False)) >= stats.tree_size)
         assert append(server, producer.predictions(1)).acknowledgement.promise == WITNESSED
+
+
+def test_who_records_without_a_quorum_is_told_what_became_of_it(town: Town, tmp_path: Path) -> None:
+    with town.serve("--require-witnesses", "--witness-timeout", "1") as server:
+        key, file = tmp_path / "producer.key", tmp_path / "data.csv"
+        keys.write_signing_key(key, "producer", registered(server).key)
+        file.write_text("1,2\n")
+        record = ("record", "artifact", "--kind", "dataset", file, "--key-file", key)
+        access = ("--server", server.address, "--verifier-key", server.verifier_key)
+        for witness in town.witnesses[1:]:
+            witness.stop()
+        refused = run(*record, *access)
+        assert refused.exit_code == 1
+        assert "waits for a quorum of its witnesses" in refused.stderr
+        assert "Nothing was recorded; try again" in refused.stderr
+        town.witnesses[1].start()
+        until(lambda: run(*record, *access).exit_code == 0)
 
 
 def test_a_change_of_the_ledger_s_key_that_the_witnesses_do_not_know_yet(town: Town) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
 from lineage_ledger.emitter.emitter import LoggedStatement
+from lineage_ledger.emitter.errors import UnderPromisedError
 from lineage_ledger.emitter.ring import Cut
 from lineage_ledger.emitter.sealer import ChainSealer, SealedBatch
 from lineage_ledger.formats import merkle, packed
@@ -25,14 +26,19 @@ def append_statements(
     """Append `entries`, sealed with the producer's `key`, and wait for the acknowledgement; in order.
 
     Raises `RpcError` for what the ledger refuses, `OtherOriginError` before anything is sent to another ledger,
-    `VerificationError` for an acknowledgement that does not hold.
+    `VerificationError` for an acknowledgement that does not hold, `UnderPromisedError` if the ledger cannot publish.
     """
     sealer, checker = ChainSealer(verifier.name, key), AcknowledgementChecker(verifier)
     checker.check_ledger(connection.call(methods.GET_LEDGER, append_pb2.GetLedgerRequest()))
-    _send(connection, checker, sealer.open(None))
-    cut = Cut(0, len(entries), packed.pack(entries), len(entries), [])
-    first_index = _send(connection, checker, sealer.seal(cut, ()))
-    _send(connection, checker, sealer.close())
+    outcome = "Nothing was recorded; try again when they are back"
+    try:
+        _send(connection, checker, sealer.open(None))
+        cut = Cut(0, len(entries), packed.pack(entries), len(entries), [])
+        outcome = "It is on the ledger's disk, and published when they are back: do not record it again"
+        first_index = _send(connection, checker, sealer.seal(cut, ()))
+        _send(connection, checker, sealer.close())
+    except UnderPromisedError as error:
+        raise UnderPromisedError(f"the ledger waits for a quorum of its witnesses to publish. {outcome}") from error
     return [LoggedStatement(first_index + place, merkle.leaf_hash(entry)) for place, entry in enumerate(entries)]
 
 

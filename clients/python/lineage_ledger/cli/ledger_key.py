@@ -55,14 +55,16 @@ def rotate(entry_file: Path | None, access: Access, admin_key: Path | None, out:
 
     Broken off at any point it can be run again: until the ledger says otherwise, the old key is in force.
     """
-    if entry_file is not None:
-        entry = _read_entry(entry_file)
-    elif access.data is None:
+    if entry_file is None and access.data is None:
         raise click.UsageError("give the ledger's folder (--data DIR), in which its keys are, or a signed --entry FILE")
-    else:
-        folder = access.data / "keys"
-        entry = _signed(folder / "ledger.key", _made(folder / "ledger.key.new", access), access.admin_key(admin_key))
-    with access.client() as client:
+    with access.client() as client:  # First: where no ledger is served, no key is made.
+        if entry_file is not None:
+            entry = _read_entry(entry_file)
+        else:
+            folder = Path(access.data or "") / "keys"
+            entry = _signed(
+                folder / "ledger.key", _made(folder / "ledger.key.new", access), access.admin_key(admin_key)
+            )
         index = client.change_ledger_key(entry)
         origin = client.origin
     change = entry_pb2.LedgerKeyChange.FromString(strict.parse_entry(entry).ledger_key.body)
