@@ -191,7 +191,8 @@ def remove(ledger: StoredLedger, value: Value) -> None:
 
 
 def _opened(ledger: StoredLedger, value: Value) -> lmdb.Environment:
-    return lmdb.open(str(ledger.data_dir.root / value.folder), max_dbs=16, lib_version=0)
+    # Not synced: nobody pulls the plug on a test, and there are hundreds of these writes.
+    return lmdb.open(str(ledger.data_dir.root / value.folder), max_dbs=16, lib_version=0, sync=False)
 
 
 def flipped(content: bytes, bit: int) -> bytes:
