@@ -31,9 +31,9 @@ from tests.support.server import RunningServer
 def get(url: str, path: str, context: ssl.SSLContext | None = None) -> bytes:
     host = urlsplit(url).netloc
     connection = (
-        http.client.HTTPSConnection(host, timeout=10, context=context)
+        http.client.HTTPSConnection(host, timeout=30, context=context)
         if url.startswith("https:")
-        else http.client.HTTPConnection(host, timeout=10)
+        else http.client.HTTPConnection(host, timeout=30)
     )
     try:
         connection.request("GET", f"/{path}")
@@ -56,7 +56,7 @@ def children(pid: int) -> list[int]:
 
 
 def eventually(is_so: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 15
+    deadline_s = time.monotonic() + 30
     while not is_so():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
