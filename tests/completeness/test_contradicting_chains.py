@@ -74,6 +74,8 @@ def test_who_recovered_whom(served: ServedChains) -> None:
     by_receipts, by_audit = (by_chain(served, *options, key=key) for options in ((), ("--audit",)))
     assert by_receipts == by_audit
     assert {each["suspect_since"] for each in by_receipts.values()} == {"1970-01-01T00:00:00.000000001Z"}
+    printed = run("completeness", "--data", served.server.data, "--producer", key.public_key.hex()).stdout
+    assert printed.count("suspect: ") == 1  # a line for the key, however many chains it has
 
 
 def test_what_is_named_and_not_there_is_no_zero(served: ServedChains) -> None:

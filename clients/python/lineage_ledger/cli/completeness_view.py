@@ -108,9 +108,11 @@ def _doubts(chains: Sequence[ChainTotals]) -> Iterator[View]:
         if chain.unsealed:
             said = f"{_short(chain)} was recovered by one that knows of {plural(chain.unsealed, 'number')} more"
             yield (("not sealed: ", "yellow"), (f"{said}, up to {chain.successor_begins_at - 1:,}", ""))
-        if chain.suspect_since_unix_ns:
-            since = format_time(chain.suspect_since_unix_ns)
-            yield (("suspect: ", "yellow"), (f"the key of {_short(chain)} was compromised, from {since} on", ""))
+    suspects = {chain.public_key: chain.suspect_since_unix_ns for chain in chains if chain.suspect_since_unix_ns}
+    for public_key, since in suspects.items():
+        count = plural(sum(chain.public_key == public_key for chain in chains), "chain")
+        said = f"{count} of the compromised key {public_key.hex()}, what came on record from {format_time(since)} on"
+        yield (("suspect: ", "yellow"), (said, ""))
 
 
 def _row(chain: ChainTotals, abandoned_before_unix_ns: int) -> tuple[str, ...]:
