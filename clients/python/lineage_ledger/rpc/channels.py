@@ -12,6 +12,7 @@ from lineage_ledger.rpc.endpoint import MAX_MESSAGE_BYTES, Endpoint
 
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
+_CONNECT_TIMEOUT_MS = 10_000
 _RECONNECT_MIN_MS = 100
 _RECONNECT_MAX_MS = 5_000
 _MAX_PEM_BYTES = 1024 * 1024
@@ -22,7 +23,8 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
     ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MIN_MS),
-    ("grpc.min_reconnect_backoff_ms", _RECONNECT_MIN_MS),
+    # In spite of its name this is what one attempt may take: far networks and busy machines need it.
+    ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
     ("grpc.max_reconnect_backoff_ms", _RECONNECT_MAX_MS),
     # Channels with equal options share their connection otherwise, and then closing one before a fork closes nothing.
     ("grpc.use_local_subchannel_pool", 1),
