@@ -214,11 +214,13 @@ def test_two_changes_at_a_time(tmp_path):
     new = keys.SigningKey.generate()
     keys.write_signing_key(data_dir.new_ledger_key, ORIGIN, new)
     futures: list[Future[Outcome]] = [Future() for _ in range(8)]
-    for number, future in enumerate(futures):
-        entry = admin.build_ledger_key_change(
-            ORIGIN, old_key=old, new_key=new, time_unix_ns=1 + number, admin_key=admin_key
-        )
-        change = check_key_change(entry, ORIGIN, ledger.admin_public_keys, data_dir.new_ledger_key)
+    entries = [
+        admin.build_ledger_key_change(ORIGIN, old_key=old, new_key=new, time_unix_ns=1 + number, admin_key=admin_key)
+        for number in range(len(futures))
+    ]
+    # All are checked before any of them is done: afterwards the file of the new key has another name.
+    changes = [check_key_change(entry, ORIGIN, ledger.admin_public_keys, data_dir.new_ledger_key) for entry in entries]
+    for change, future in zip(changes, futures, strict=True):
         ledger.sequencer.submit(change, future.set_result)
     outcomes = [future.result(20) for future in futures]
     ledger.close()
