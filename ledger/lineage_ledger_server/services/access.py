@@ -1,10 +1,10 @@
 """Who may call what: roles by client certificate or bearer token, checked before any service sees a call.
 
 Three roles: `append` (AppendService), `read` (EntryService, ProofService, TraceService) and `admin` (AdminService, and
-all the others). Whoever may append may also ask for consistency proofs, to hold the ledger to what it signed. Health and
-reflection are open to whoever can connect. Without an access file whoever can connect may append and read, and nobody is
-admin: on loopback that is every account of the machine, with TLS every client whose certificate the client CA signed.
-The Unix socket is for whoever may open it, as admin.
+all the others). Whoever may append may also ask for consistency proofs, to hold the ledger to what it signed. Health
+and reflection are open to whoever can connect. Without an access file whoever can connect may append and read, and
+nobody is admin: on loopback that is every account of the machine, with TLS every client whose certificate the client CA
+signed. The Unix socket is for whoever may open it, as admin.
 """
 
 from __future__ import annotations
