@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import click
 import structlog
 
 from lineage_ledger.cli.options import examples
+from lineage_ledger_server.cli.stop_signals import stop_signals
 from lineage_ledger_server.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from lineage_ledger_server.serving.ledger_server import LedgerServer
     from lineage_ledger_server.serving.reader_server import ReaderServer
 
-_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -129,8 +129,6 @@ def serve(
     from lineage_ledger_server.serving.settings import ServerSettings
 
     configure_logs(log_format)
-    # Before there are threads, which inherit it: a signal that one of them got would not wake this one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     settings = ServerSettings(
         data=data,
         listen=listen,
@@ -147,15 +145,17 @@ def serve(
         witness_timeout_s=witness_timeout,
         insecure_witnesses=insecure_witnesses,
     )
-    # Bound first: an address that cannot be had leaves no ledger behind.
-    http_process = None if http is None else HttpProcess(http, settings, log_format)
-    if reader:
-        _serve_until_stopped(ReaderServer(settings), "reading", http_process)
-    else:
-        _serve_until_stopped(LedgerServer(settings), "serving", http_process)
+    with stop_signals() as wait:
+        # Bound first: an address that cannot be had leaves no ledger behind.
+        http_process = None if http is None else HttpProcess(http, settings, log_format)
+        server = ReaderServer(settings) if reader else LedgerServer(settings)
+        _serve(server, "reading" if reader else "serving", http_process, wait)
 
 
-def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str, http: HttpProcess | None) -> None:
+def _serve(
+    server: LedgerServer | ReaderServer, what: str, http: HttpProcess | None, wait: Callable[[], object]
+) -> None:
+    """Until `wait` returns."""
     server.start()
     try:
         click.echo(f"verifier key: {server.verifier}")
@@ -163,7 +163,7 @@ def _serve_until_stopped(server: LedgerServer | ReaderServer, what: str, http: H
         if http is not None:
             http.start()
             click.echo(f"serving the log on {http.url}")
-        signal.sigwait(_STOP_SIGNALS)
+        wait()
         structlog.get_logger(__name__).info("stopping")
     finally:
         if http is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,10 +15,10 @@ from lineage_ledger.cli.types import FILE, VERIFIER_KEY
 from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats.keys import SigningKey, read_signing_key, write_signing_key
 from lineage_ledger.formats.note import Cosigner, Verifier
+from lineage_ledger_server.cli.stop_signals import stop_signals
 from lineage_ledger_server.logs import configure_logs
 
 _MAX_LOGS_BYTES = 1 << 20
-_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.group(
@@ -116,15 +115,13 @@ def serve(
     keys = [*logs, *(_read_logs(logs_file) if logs_file is not None else ())]
     cosigner = Cosigner(*read_signing_key(key_file))
     listener = Listener(listen, TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None, insecure=insecure)
-    # Before there are threads, which inherit it: a signal that one of them got would not wake this one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    with closing(listener), open_witness(data, cosigner, keys) as opened:
+    with stop_signals() as wait, closing(listener), open_witness(data, cosigner, keys) as opened:
         server = WebServer(make_app(opened), listener.socket, listener.tls)
         thread = threading.Thread(target=server.run, name="http", daemon=True)
         thread.start()
         click.echo(f"witness {cosigner.name.replace('/', '-')} {opened.verifier} {listener.url}")
         click.echo(f"cosigning for {', '.join(opened.origins)} on {listener.url}")
-        signal.sigwait(_STOP_SIGNALS)
+        wait()
         server.stop()
         thread.join()
 
