@@ -159,7 +159,7 @@ def test_no_policy_no_witnessed_checkpoint(tmp_path: Path) -> None:
 
 
 def test_required_from_the_first_checkpoint_on(town: Town) -> None:
-    with town.serve("--require-witnesses", "--witness-timeout", "5") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "5") as server:
         producer = registered(server)
         for number in range(5):
             answer = append(server, producer.predictions(3) if number else producer.batch())
@@ -172,7 +172,7 @@ def test_required_from_the_first_checkpoint_on(town: Town) -> None:
 
 
 def test_a_lost_quorum_stops_publication_and_a_regained_one_goes_on(town: Town) -> None:
-    with town.serve("--require-witnesses", "--witness-timeout", "1.5") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "1.5") as server:
         producer = registered(server)
         append(server, producer.batch())
         before = size_of(checkpoint(server, witnessed=False))
@@ -200,7 +200,7 @@ def test_a_lost_quorum_stops_publication_and_a_regained_one_goes_on(town: Town) 
 
 
 def test_who_records_without_a_quorum_is_told_what_became_of_it(town: Town, tmp_path: Path) -> None:
-    with town.serve("--require-witnesses", "--witness-timeout", "1") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "1") as server:
         key, file = tmp_path / "producer.key", tmp_path / "data.csv"
         keys.write_signing_key(key, "producer", registered(server).key)
         file.write_text("1,2\n")
@@ -218,7 +218,7 @@ def test_who_records_without_a_quorum_is_told_what_became_of_it(town: Town, tmp_
 
 def test_a_change_of_the_ledger_s_key_that_the_witnesses_do_not_know_yet(town: Town) -> None:
     """Nothing is published and nothing lost until they know it; the statistics say what they answer."""
-    with town.serve("--require-witnesses", "--witness-timeout", "1") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "1") as server:
         producer = registered(server)
         assert append(server, producer.batch()).acknowledgement.promise == WITNESSED
         before = size_of(checkpoint(server, witnessed=False))
@@ -241,7 +241,7 @@ def test_a_change_of_the_ledger_s_key_that_the_witnesses_do_not_know_yet(town: T
 def test_readers_and_the_web_see_witnessed_heads_only(town: Town) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with town.serve("--require-witnesses", "--witness-timeout", "0.3", "--http", address) as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "0.3", "--http", address) as server:
         producer = registered(server)
         append(server, producer.batch())
         with RunningServer(server.data, "--reader") as reader:
@@ -258,7 +258,7 @@ def test_readers_and_the_web_see_witnessed_heads_only(town: Town) -> None:
 def test_nothing_is_published_before_the_first_quorum(town: Town) -> None:
     for witness in town.witnesses:
         witness.stop()
-    with town.serve("--require-witnesses", "--witness-timeout", "0.3") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "0.3") as server:
         with pytest.raises(grpc.RpcError) as caught:
             checkpoint(server, witnessed=False)
         assert reason_of(caught.value)[1] == "NOT_WITNESSED"
@@ -270,7 +270,7 @@ def test_nothing_is_published_before_the_first_quorum(town: Town) -> None:
 
 def test_an_emitter_s_batches_all_arrive(town: Town) -> None:
     """With the quorum lost half way: nothing counts as acknowledged that is not witnessed, and all is in the end."""
-    with town.serve("--require-witnesses", "--witness-timeout", "0.3") as server:
+    with town.serve("--require-witnesses", "--witness-timeout-s", "0.3") as server:
         policy = Policy(when_full=WhenFull.BLOCK, wait_for="witnessed", prove=True)
         key, by = registered(server).key, town.policy
         emitter = Emitter(server.address, ledger=server.verifier_key, key=key, witness_policy=by, policy=policy)
@@ -298,7 +298,7 @@ def test_killed_and_restored(town: Town) -> None:
     newest = 0
     producer = None
     for number in range(3):
-        with town.serve("--require-witnesses", "--witness-timeout", "5") as server:
+        with town.serve("--require-witnesses", "--witness-timeout-s", "5") as server:
             if producer is None:
                 producer = registered(server)
                 append(server, producer.batch())

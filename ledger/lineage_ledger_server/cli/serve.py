@@ -81,7 +81,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Publish nothing that no quorum of the policy has cosigned; without this, publish at once.",
 )
 @click.option(
-    "--witness-timeout",
+    "--witness-timeout-s",
     default=10.0,
     show_default=True,
     type=click.FloatRange(0, 20, min_open=True),
@@ -111,7 +111,7 @@ def serve(
     http: str | None,
     witness_policy: Path | None,
     require_witnesses: bool,
-    witness_timeout: float,
+    witness_timeout_s: float,
     insecure_witnesses: bool,
     log_format: str,
 ) -> None:
@@ -142,7 +142,7 @@ def serve(
         max_append_streams=max_append_streams,
         witness_policy=witness_policy,
         require_witnesses=require_witnesses,
-        witness_timeout_s=witness_timeout,
+        witness_timeout_s=witness_timeout_s,
         insecure_witnesses=insecure_witnesses,
     )
     with stop_signals() as wait:
