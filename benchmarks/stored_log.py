@@ -18,7 +18,7 @@ from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.ledger import Ledger, open_ledger
 from lineage_ledger_server.sequencer.check import check_batch
 from lineage_ledger_server.sequencer.producers import check_admin_entry
-from lineage_ledger_server.sequencer.submissions import Outcome
+from lineage_ledger_server.sequencer.submissions import Outcome, Work
 
 ENTRY_BYTES = 104
 # Of an entry as stored, with its leaf hash and its share of the tree, and again as much for pages LMDB keeps free.
@@ -112,7 +112,7 @@ def _register(ledger: Ledger, key: keys.SigningKey) -> None:
     _submit(ledger, change).result(60)
 
 
-def _submit(ledger: Ledger, work: object) -> Future[Outcome]:
+def _submit(ledger: Ledger, work: Work) -> Future[Outcome]:
     future: Future[Outcome] = Future()
-    ledger.sequencer.submit(work, future.set_result)  # type: ignore[arg-type]  # any kind of work
+    ledger.sequencer.submit(work, future.set_result)
     return future
