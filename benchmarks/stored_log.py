@@ -1,4 +1,4 @@
-"""Large ledgers made fast, by the server's own sequencer in this process: every batch has the same predictions."""
+"""Large ledgers made fast, by the server's own sequencer in this process; predictions differ in request ids only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ def make(root: Path, entries: int, batch_entries: int) -> Verifier:
         key = keys.SigningKey.generate()
         _register(ledger, key)
         sealer = ChainSealer(_ORIGIN, key)
-        batch = packed.pack([_prediction(number) for number in range(batch_entries)])
         waiting: deque[Future[Outcome]] = deque()
         waiting.append(_submit(ledger, check_batch(sealer.open(None).packed or b"", _ORIGIN)))
         lineage = _lineage()
@@ -58,7 +57,7 @@ def make(root: Path, entries: int, batch_entries: int) -> Verifier:
             waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
             if len(waiting) == _IN_FLIGHT:
                 waiting.popleft().result(60)
-            cut = Cut(first, first + batch_entries, batch, batch_entries, [])
+            cut = Cut(first, first + batch_entries, _predictions(first, batch_entries), batch_entries, [])
             sealed = sealer.seal(cut, [deployment_hash])
         waiting.append(_submit(ledger, check_batch(sealed.packed or b"", _ORIGIN)))
         while waiting:
@@ -86,10 +85,22 @@ def _lineage() -> list[bytes]:
     ]  # fmt: skip
 
 
+def request_id(number: int) -> bytes:
+    """Of the prediction with this number in its chain; no two are the same."""
+    return number.to_bytes(16, "big")
+
+
+def _predictions(first: int, count: int) -> bytes:
+    """Packed. Only the request ids differ, so they are joined by what lies between two of them."""
+    one = packed.pack([_prediction(first)])
+    head, tail = one.split(request_id(first))
+    return head + (tail + head).join([number.to_bytes(16, "big") for number in range(first, first + count)]) + tail
+
+
 def _prediction(number: int) -> bytes:
     prediction = entry_pb2.Prediction(
         binding_row=1,
-        request_id=number.to_bytes(16, "big"),
+        request_id=request_id(number),
         input_commitment=hashlib.sha256(b"input").digest(),
         output_commitment=hashlib.sha256(b"output").digest(),
         start_time_unix_ns=time.time_ns(),
