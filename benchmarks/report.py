@@ -8,6 +8,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from lineage_ledger import kernel
 
+_FOLDER = Path(__file__).resolve().parent
 _DISTRIBUTIONS = ("grpcio", "protobuf", "pynacl", "lmdb")
 
 
@@ -40,8 +42,14 @@ def report(benchmark: str, results: Sequence[Result], *, as_json: bool) -> None:
     if as_json:
         document = {
             "benchmark": benchmark,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "commit": _commit(),
-            "machine": {"cpus": os.cpu_count(), "processor": _processor(), "system": platform.platform()},
+            "machine": {
+                "cpus": os.cpu_count(),
+                "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+                "processor": _processor(),
+                "system": platform.platform(),
+            },
             "versions": {"python": platform.python_version(), "kernel": kernel.KERNEL, **_versions()},
             "results": [asdict(result) for result in results],
         }
@@ -54,7 +62,13 @@ def report(benchmark: str, results: Sequence[Result], *, as_json: bool) -> None:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """The commit that was measured; with "+changes" if files were changed since."""
+    commit = _git("rev-parse", "HEAD")
+    return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=_FOLDER)
     return done.stdout.strip()
 
 
