@@ -66,8 +66,8 @@ class IndexOutOfRangeError(ServerError):
         self.metadata = {"size": str(size)}
 
 
-class HttpProcessError(ServerError):
-    """The process that serves the log over HTTP cannot be started."""
+class ProcessStartError(ServerError):
+    """A process that serves beside this one cannot be started."""
 
 
 class ExportError(ServerError):

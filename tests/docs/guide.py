@@ -18,7 +18,7 @@ from typing import NamedTuple
 DOCS = Path(__file__).parents[2] / "docs"
 
 _BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_LISTENING = re.compile(r"(?:--listen \S+:|--port )(\d+)")
+_LISTENING = re.compile(r"(?:--(?:readers-)?listen \S+:|--port )(\d+)")
 _TIMEOUT_S = 60
 
 
@@ -57,9 +57,10 @@ def _commands(text: str) -> Iterator[str]:
         yield f"echo {shlex.quote('$ ' + line)}"
         yield line
         if line.split(" #")[0].rstrip().endswith("&"):
-            listening = _LISTENING.search(line)
-            assert listening, f"say where it listens: {line}"
-            yield f"until (: < /dev/tcp/127.0.0.1/{listening[1]}) 2>/dev/null; do kill -0 $!; sleep 0.02; done"
+            ports = _LISTENING.findall(line)
+            assert ports, f"say where it listens: {line}"
+            for port in ports:
+                yield f"until (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null; do kill -0 $!; sleep 0.02; done"
 
 
 def run(markdown: str, folder: Path, replaced: Mapping[str, str]) -> str:

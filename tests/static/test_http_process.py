@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,10 +19,11 @@ from structlog.testing import capture_logs
 from lineage_ledger.formats import packed, strict
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Verifier
-from lineage_ledger_server.errors import HttpProcessError
-from lineage_ledger_server.serving import http_process
+from lineage_ledger_server.errors import ProcessStartError
+from lineage_ledger_server.serving import child_process
 from lineage_ledger_server.serving.http_process import HttpProcess
 from lineage_ledger_server.serving.settings import ServerSettings
+from tests.support.processes import children_of, eventually, is_alive, needs_proc
 from tests.support.rpc import registered
 from tests.support.server import RunningServer
 
@@ -49,20 +49,7 @@ def size_at(server: RunningServer) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that serve HTTP for `pid`."""
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    pids = [int(child) for file in found for child in file.read_text().split()]
-    return [child for child in pids if b"http_server" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def eventually(is_so: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
+    return children_of(pid, "http_server")
 
 
 def test_it_follows_the_ledger_that_is_served(tmp_path: Path) -> None:
@@ -108,13 +95,6 @@ def test_it_ends_with_a_server_that_stops(tmp_path: Path) -> None:
             get(server.http_url, "checkpoint")
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
 def kill_and_ask(server: RunningServer, number: signal.Signals) -> None:
     (child,) = children(server.process.pid)
     os.kill(child, number)
@@ -146,7 +126,7 @@ def test_ctrl_c_is_for_the_server(tmp_path: Path) -> None:
 def test_one_that_keeps_crashing_is_started_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_process, "_MIN_BACKOFF_S", 0.05)
+    monkeypatch.setattr(child_process, "_MIN_BACKOFF_S", 0.05)
     with RunningServer(tmp_path / "l", "--http", "127.0.0.1:0") as server:
         server.stop()
     process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "l"), "console")
@@ -167,7 +147,7 @@ def test_one_that_keeps_crashing_is_started_less_and_less_often(
 
 @needs_proc
 def test_stopping_while_it_is_down_starts_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_process, "_MIN_BACKOFF_S", 30.0)
+    monkeypatch.setattr(child_process, "_MIN_BACKOFF_S", 30.0)
     with RunningServer(tmp_path / "l") as server:
         server.stop()
     process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "l"), "console")
@@ -231,5 +211,5 @@ def test_an_address_that_cannot_be_had_leaves_no_ledger_behind(tmp_path: Path) -
 
 def test_a_process_that_cannot_start_is_said(tmp_path: Path) -> None:
     process = HttpProcess("127.0.0.1:0", ServerSettings(tmp_path / "nothing"), "console")
-    with pytest.raises(HttpProcessError, match="did not start"):
+    with pytest.raises(ProcessStartError, match="did not start"):
         process.start()

@@ -44,8 +44,8 @@ class RunningServer:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )
             )
-        self._awaits_http = "--http" in options
-        self.http_url = ""
+        self._awaits_http, self._awaits_readers = "--http" in options, "--readers" in options
+        self.http_url = self.readers_address = ""
         self.address, self.verifier_key = self._read_banner()
         self.start_s = time.monotonic() - started
 
@@ -60,7 +60,9 @@ class RunningServer:
                 text += chunk
             found = re.search(r"verifier key: (\S+)\n(?:serving|reading) \S+ on (\S+), ", text)
             http = re.search(r"serving the log on (\S+)\n", text)
-            if found and (http or not self._awaits_http):
+            readers = re.search(r"\d+ readers? on (\S+)\n", text)
+            if found and (http or not self._awaits_http) and (readers or not self._awaits_readers):
+                self.readers_address = readers[1] if readers else ""
                 self.http_url = http[1] if http else ""
                 return found[2], found[1]
         self.close()

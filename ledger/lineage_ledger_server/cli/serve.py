@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from lineage_ledger_server.logs import configure_logs
 if TYPE_CHECKING:
     from lineage_ledger_server.serving.http_process import HttpProcess
     from lineage_ledger_server.serving.ledger_server import LedgerServer
+    from lineage_ledger_server.serving.reader_process import ReaderProcesses
     from lineage_ledger_server.serving.reader_server import ReaderServer
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -24,6 +25,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command(
     epilog=examples(
         "lineage serve --data ledger",
+        "lineage serve --data ledger --readers 4 --readers-listen 127.0.0.1:7462",
         "lineage serve --data ledger --reader --listen 127.0.0.1:7462",
         "lineage serve --data ledger --http 127.0.0.1:7463",
         "lineage serve --data ledger --witness-policy witnesses.policy --require-witnesses",
@@ -65,6 +67,20 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Append streams open at a time.",
 )
 @click.option("--reader", is_flag=True, help="Only read, beside the process that writes this ledger.")
+@click.option(
+    "--readers",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 64),
+    help="Processes that serve reads beside this one, at an address of their own.",
+)
+@click.option(
+    "--readers-listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where they serve, all at one address; port 0 takes any free one.",
+)
 @click.option(
     "--http",
     metavar="HOST:PORT",
@@ -108,6 +124,8 @@ def serve(
     insecure: bool,
     max_append_streams: int,
     reader: bool,
+    readers: int,
+    readers_listen: str,
     http: str | None,
     witness_policy: Path | None,
     require_witnesses: bool,
@@ -120,11 +138,13 @@ def serve(
     Makes the ledger and its keys on first use, and prints the verifier key that clients pin.
 
     Listens on this machine only, unless TLS and a client CA are given. Stop it with SIGTERM or Ctrl-C: it finishes
-    what it took. Readers (--reader) are processes of their own on the same files; appending never waits for them.
-    HTTP (--http) is served by one more such process, which ends with this one.
+    what it took. Readers are processes of their own on the same files; appending never waits for them. This one starts
+    some and keeps them alive (--readers), or is started as one itself (--reader). HTTP (--http) is served by one more
+    such process. Those that were started end with this one.
     """
     from lineage_ledger_server.serving.http_process import HttpProcess
     from lineage_ledger_server.serving.ledger_server import LedgerServer
+    from lineage_ledger_server.serving.reader_process import ReaderProcesses
     from lineage_ledger_server.serving.reader_server import ReaderServer
     from lineage_ledger_server.serving.settings import ServerSettings
 
@@ -147,27 +167,36 @@ def serve(
     )
     with stop_signals() as wait:
         # Bound first: an address that cannot be had leaves no ledger behind.
-        http_process = None if http is None else HttpProcess(http, settings, log_format)
-        server = ReaderServer(settings) if reader else LedgerServer(settings)
-        _serve(server, "reading" if reader else "serving", http_process, wait)
+        beside: list[HttpProcess | ReaderProcesses] = []
+        reader_processes = None
+        if readers:
+            reader_processes = ReaderProcesses(readers, readers_listen, settings, log_format)
+            beside.append(reader_processes)
+        if http is not None:
+            beside.append(HttpProcess(http, settings, log_format))
+        server = ReaderServer(settings) if reader else LedgerServer(settings, reader_processes)
+        _serve(server, "reading" if reader else "serving", beside, wait)
 
 
 def _serve(
-    server: LedgerServer | ReaderServer, what: str, http: HttpProcess | None, wait: Callable[[], object]
+    server: LedgerServer | ReaderServer,
+    what: str,
+    beside: Sequence[HttpProcess | ReaderProcesses],
+    wait: Callable[[], object],
 ) -> None:
     """Until `wait` returns."""
     server.start()
     try:
         click.echo(f"verifier key: {server.verifier}")
         click.echo(f"{what} {server.verifier.name} on {server.address}, {server.published_size} entries")
-        if http is not None:
-            http.start()
-            click.echo(f"serving the log on {http.url}")
+        for processes in beside:
+            processes.start()
+            click.echo(processes.says)
         wait()
         structlog.get_logger(__name__).info("stopping")
     finally:
-        if http is not None:
-            http.drain()
+        for processes in beside:
+            processes.drain()
         server.stop()
-        if http is not None:
-            http.stop()
+        for processes in beside:
+            processes.stop()

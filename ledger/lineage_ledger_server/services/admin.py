@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import grpc
 
@@ -23,6 +24,15 @@ MAX_PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 100
 
 
+class Readers(Protocol):
+    """Processes that serve reads: how many there should be, and are."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def serving(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What statistics are read from."""
@@ -30,6 +40,7 @@ class Parts:
     ledger: Ledger
     indexer: Indexer
     append: AppendService
+    readers: Readers | None
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -121,7 +132,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         with store.snapshot() as snapshot:
             counts = snapshot.counts()
         status = self._ledger.sequencer.status
-        totals = self._parts.indexer.totals()
+        totals, readers = self._parts.indexer.totals(), self._parts.readers
         return admin_pb2.GetStatisticsResponse(
             origin=self._ledger.origin,
             tree_size=head.size,
@@ -144,6 +155,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             witnessed_size=witnesses.witnessed.size if witnesses is not None and witnesses.witnessed is not None else 0,
             witnesses_required=witnesses is not None and witnesses.required,
             witnesses=[admin_pb2.Witness(**one._asdict()) for one in (witnesses.statuses if witnesses else ())],
+            readers_serving=readers.serving if readers else 0,
+            readers=readers.number if readers else 0,
         )
 
 

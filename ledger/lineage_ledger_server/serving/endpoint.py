@@ -36,7 +36,6 @@ _KEEPALIVE_MS = 30_000
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
     # A machine that vanished closes no connection; its streams must not be counted for ever.
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),
@@ -76,13 +75,21 @@ class Health(health.HealthServicer):
 
 
 def make_server(
-    workers: int, policy: access.AccessPolicy, health_servicer: Health, services: Sequence[str]
+    workers: int,
+    policy: access.AccessPolicy,
+    health_servicer: Health,
+    services: Sequence[str],
+    *,
+    shares_port: bool = False,
 ) -> grpc.Server:
-    """A server without services but health and reflection, which names `services` besides."""
+    """A server without services but health and reflection, which names `services` besides.
+
+    A second server on the port is a mistake, unless it `shares_port` with others of its kind.
+    """
     server = grpc.server(
         ThreadPoolExecutor(workers, thread_name_prefix="grpc"),
         interceptors=[access.AccessInterceptor(policy), StreamLimit(min(MAX_READ_STREAMS, workers // 2))],
-        options=_OPTIONS,
+        options=[*_OPTIONS, ("grpc.so_reuseport", int(shares_port))],
         maximum_concurrent_rpcs=_CALLS_PER_WORKER * workers,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -30,6 +30,7 @@ from lineage_ledger_server.serving.endpoint import (
     bind,
     make_server,
 )
+from lineage_ledger_server.serving.reader_process import ReaderProcesses
 from lineage_ledger_server.serving.settings import ServerSettings
 
 _log = structlog.get_logger(__name__)
@@ -45,13 +46,15 @@ _SERVICES = (_APPEND_SERVICE, *READ_SERVICES, _ADMIN_SERVICE)
 class LedgerServer:
     """Opens everything on construction, serves from `start` to `stop`.
 
-    Raises what `open_ledger` raises, and `SettingsError` if it cannot listen.
+    `readers` are started by somebody else; statistics count them. Raises what `open_ledger` raises, and `SettingsError`
+    if it cannot listen.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, readers: ReaderProcesses | None = None) -> None:
         credentials = settings.credentials()
         policy = settings.policy()
         self._settings = settings
+        self._readers = readers
         self._data_dir = DataDir(settings.data, settings.head)
         admin_target = _socket_target(self._data_dir.admin_socket)
         self._stopping = threading.Event()
@@ -91,7 +94,7 @@ class LedgerServer:
         append_pb2_grpc.add_AppendServiceServicer_to_server(self._append, server)
         add_read_services(server, self.ledger.reader, self._indexer.lookup, self.ledger.publication)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminService(Parts(self.ledger, self._indexer, self._append)), server
+            AdminService(Parts(self.ledger, self._indexer, self._append, self._readers)), server
         )
         return server
 

@@ -24,11 +24,11 @@ from lineage_ledger_server.store.log_store import LogStore
 class ReaderServer:
     """Serves what the process that writes has published. Opens everything on construction.
 
-    Raises `SettingsError` if there is no ledger or no such address, `StoreError` or `VerificationError` if its files
-    cannot be used.
+    It may be one of several that share the port (`shares_port`). Raises `SettingsError` if there is no ledger or no
+    such address, `StoreError` or `VerificationError` if its files cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, *, shares_port: bool = False) -> None:
         credentials = settings.credentials()
         policy = settings.policy()
         data_dir = DataDir(settings.data, settings.head)
@@ -43,7 +43,7 @@ class ReaderServer:
         self.verifier = keys.verifier_at(keys.open(self.reader.head().note).size)
         self._index = IndexStore.open(data_dir.index, origin=self.verifier.name, read_only=True)
         self._health = Health()
-        self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES)
+        self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES, shares_port=shares_port)
         add_read_services(self._server, self.reader, Lookup(self.reader, self._index), self._publication)
         self.address = bind(self._server, settings.listen, credentials)
 

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lineage_ledger.errors import SettingsError
 from lineage_ledger_server.services.access import check_address, is_loopback
+from lineage_ledger_server.serving.addresses import bound, with_port
 
 _log = structlog.get_logger(__name__)
 
@@ -66,29 +67,17 @@ class Listener:
                 "if something in front of it protects it"
             )
         self.tls = tls
-        self.socket = _bound(listen)
-        host = listen.rpartition(":")[0]
-        self.url = f"{'http' if tls is None else 'https'}://{host}:{self.socket.getsockname()[1]}"
+        self.socket = bound(listen)
+        # Connections inherit it. asyncio sets it on sockets of its own making alone; without it the second piece of an
+        # answer, its body, waits 40 ms for the client's acknowledgement of the first, its headers.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.listen(_BACKLOG)
+        self.url = f"{'http' if tls is None else 'https'}://{with_port(listen, self.socket)}"
         """With the port that it got."""
 
     def close(self) -> None:
         """Give the address back."""
         self.socket.close()
-
-
-def _bound(listen: str) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.create_server((str(address[0]), int(address[1])), family=family, backlog=_BACKLOG)
-        # Connections inherit it. asyncio sets it on sockets of its own making alone; without it the second piece of an
-        # answer, its body, waits 40 ms for the client's acknowledgement of the first, its headers.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return bound
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {listen}: {error.strerror or error}") from None
 
 
 class WebServer:

@@ -50,6 +50,7 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.1f}% of {byte_size(answer.log_map_bytes)}"),
         ("indexes on disk", byte_size(answer.index_bytes)),
         ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
+        ("readers", f"{answer.readers_serving:,} of {answer.readers:,}"),
         ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),
         ("kernel", answer.kernel),
         *_witness_rows(answer),

@@ -112,7 +112,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatisticsResponse(_message.Message):
-    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses")
+    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses", "readers_serving", "readers")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,8 @@ class GetStatisticsResponse(_message.Message):
     WITNESSED_SIZE_FIELD_NUMBER: _ClassVar[int]
     WITNESSES_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     WITNESSES_FIELD_NUMBER: _ClassVar[int]
+    READERS_SERVING_FIELD_NUMBER: _ClassVar[int]
+    READERS_FIELD_NUMBER: _ClassVar[int]
     origin: str
     tree_size: int
     block_number: int
@@ -155,7 +157,9 @@ class GetStatisticsResponse(_message.Message):
     witnessed_size: int
     witnesses_required: bool
     witnesses: _containers.RepeatedCompositeFieldContainer[Witness]
-    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ...) -> None: ...
+    readers_serving: int
+    readers: int
+    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ..., readers_serving: _Optional[int] = ..., readers: _Optional[int] = ...) -> None: ...
 
 class Witness(_message.Message):
     __slots__ = ("name", "size", "time_unix_ns", "error")
