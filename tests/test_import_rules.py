@@ -53,8 +53,11 @@ CLIENT_ROOM_OF_MODULE = {
     "proven_entries": "receipts",
     "chain_receipts": "receipts",
     "_kernel": "kernel",
+    "_emit_python": "kernel",
     "_kernel_checks": "kernel",
+    "_kernel_emit": "kernel",
     "_kernel_python": "kernel",
+    "emit_kernel": "kernel",
 }
 SERVER_ROOM_OF_MODULE: dict[str, str] = {}
 # Server: a room may import those before it.

@@ -25,8 +25,16 @@ KERNEL = Extension(
     py_limited_api=True,
     optional=CHOICE != "c",
 )
+EMIT = Extension(
+    "lineage_ledger._kernel_emit",
+    sources=["lineage_ledger/_kernel_emit.c", "lineage_ledger/_kernel_commit.c"],
+    depends=KERNEL.depends,
+    define_macros=KERNEL.define_macros,
+    py_limited_api=True,
+    optional=CHOICE != "c",
+)
 
 if CHOICE == "python":
     setup()
 else:
-    setup(ext_modules=[KERNEL], options={"bdist_wheel": {"py_limited_api": "cp311"}})
+    setup(ext_modules=[KERNEL, EMIT], options={"bdist_wheel": {"py_limited_api": "cp311"}})

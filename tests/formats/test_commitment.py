@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lineage_ledger.errors import LineageError
-from lineage_ledger.formats.commitment import commit, derive_key, opens
+from lineage_ledger.formats.commitment import CommitmentError, commit, commit_many, derive_key, opens
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/commitments/commitments.json").read_text())
 KEY = bytes(range(16))
@@ -59,3 +59,46 @@ def test_what_would_be_ambiguous(counter: bytes, role: str) -> None:
 def test_roles_and_counters_give_other_keys() -> None:
     keys = {derive_key(KEY, counter, role) for counter in (b"1", b"2", b"\n1") for role in ("input", "output")}
     assert len(keys) == 6
+
+
+def test_many_are_as_one_by_one() -> None:
+    values = [b"%d" % place * place for place in range(50)]
+    counters = [place.to_bytes(8, "big") for place in range(50)]
+    wanted = b"".join(commit(value, derive_key(KEY, counter, "input")) for value, counter in zip(values, counters))
+    assert commit_many(values, KEY, counters, "input") == wanted
+    assert commit_many(tuple(values), KEY, b"".join(counters), "input") == wanted
+    assert commit_many([], KEY, b"", "input") == b""
+
+
+def test_the_rows_of_an_array_are_values() -> None:
+    rows = memoryview(bytes(range(24))).cast("B", (4, 6))
+    values = [bytes(rows)[at : at + 6] for at in range(0, 24, 6)]
+    assert commit_many(rows, KEY, b"1234", "output") == commit_many(values, KEY, [b"1", b"2", b"3", b"4"], "output")
+    assert commit_many(rows, KEY, b"1234", "output") != commit_many(rows, KEY, b"1234", "input")
+    doubles = array.array("d", [1.0, 2.0])
+    assert commit_many(doubles, KEY, b"12", "input")[:32] == commit(
+        doubles.tobytes()[:8], derive_key(KEY, b"1", "input")
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "counters", "role", "message"),
+    [
+        ([b"v"], b"short", [b"1"], "input", "at least 16"),
+        ([b"v"], KEY, [b"1"], "", "role"),
+        ([b"v"], KEY, [b"1"], "in\nput", "role"),
+        ([b"v", b"w"], KEY, [b"1", b""], "input", "counter is empty"),
+        ([b"v", b"w"], KEY, b"", "input", "counter is empty"),
+        ([b"v", b"w"], KEY, [b"1"], "input", "2 values need as many counters"),
+        ([b"v", b"w"], KEY, b"123", "input", "2 values need as many counters"),
+        (b"flat", KEY, b"1234", "input", "do not say how many"),
+    ],
+)
+def test_many_that_do_not_fit_together(values: Any, key: bytes, counters: Any, role: str, message: str) -> None:
+    with pytest.raises(CommitmentError, match=message):
+        commit_many(values, key, counters, role)
+
+
+def test_an_array_with_gaps_is_refused() -> None:
+    with pytest.raises(BufferError):
+        commit_many(memoryview(bytearray(range(24))).cast("B", (4, 6))[::2], KEY, b"12", "input")

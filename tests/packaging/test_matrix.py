@@ -33,7 +33,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 for package in map(importlib.import_module, sys.argv[1:]):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith(("._kernel", ".__main__")) and ".cli.demo" not in module.name:
+        if not module.name.endswith(("._kernel", "._kernel_emit", ".__main__")) and ".cli.demo" not in module.name:
             importlib.import_module(module.name)
 """
 # grpcio and protobuf; the newest Python that this grpcio has wheels for, if that is behind the times.

@@ -1,7 +1,8 @@
 """Client library of Lineage Ledger: puts predictions on record, and proves what is on record.
 
     Emitter, Policy         put predictions on record from a serving process
-    commit, derive_key      make the commitments that a prediction holds
+    commit, commit_many,    make the commitments that a prediction holds
+      derive_key
     Client, AsyncClient     ask a ledger's server, with proofs
     PredictionId            names a prediction
     SigningKey              a producer's or admin's key
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lineage_ledger.client import Client
     from lineage_ledger.emitter import Binding, Emitter, LoggedStatement, Policy, WhenFull
     from lineage_ledger.errors import LineageError, RpcError
-    from lineage_ledger.formats.commitment import commit, derive_key
+    from lineage_ledger.formats.commitment import commit, commit_many, derive_key
     from lineage_ledger.formats.keys import SigningKey, read_signing_key, write_signing_key
     from lineage_ledger.formats.prediction import PredictionId
     from lineage_ledger.rpc.endpoint import Endpoint
@@ -38,6 +39,7 @@ _MODULES = {
     "SigningKey": "formats.keys",
     "WhenFull": "emitter",
     "commit": "formats.commitment",
+    "commit_many": "formats.commitment",
     "derive_key": "formats.commitment",
     "read_signing_key": "formats.keys",
     "write_signing_key": "formats.keys",
@@ -57,6 +59,7 @@ __all__ = [
     "SigningKey",
     "WhenFull",
     "commit",
+    "commit_many",
     "derive_key",
     "read_signing_key",
     "write_signing_key",
