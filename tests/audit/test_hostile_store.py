@@ -109,8 +109,17 @@ def test_indexes_without_a_usable_position_are_made_anew(ledger: StoredLedger, t
     store.close()
 
 
-def test_a_run_with_a_strange_key_is_refused(ledger: StoredLedger, tmp_path: Path) -> None:
-    copy = changed(ledger, tmp_path / "copy", put("runs", bytes(10)), index=True)
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        (bytes(10), b""),
+        (bytes(8) + b"\x01", bytes(14)),
+        (bytes(8) + b"\x01", bytes(13) + bytes(13)),  # the same index twice
+        (bytes(8) + b"\x01", bytes(12) + b"\2" + bytes(12) + b"\1"),
+    ],
+)
+def test_a_run_that_is_none_is_refused(key: bytes, rows: bytes, ledger: StoredLedger, tmp_path: Path) -> None:
+    copy = changed(ledger, tmp_path / "copy", put("runs", key, rows), index=True)
     store = IndexStore.open(copy.data_dir.index, origin=ledger.verifier.name)
     with pytest.raises(CorruptValueError):
         store.find_rows(bytes(10), 0, 256, 10)

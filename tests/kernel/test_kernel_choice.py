@@ -66,4 +66,4 @@ def test_named_results() -> None:
     assert batch.others == ((1, len(pack([prediction()])) + 2, 2),)
     assert kernel.leaf_hashes(pack([b"\x12"])) == kernel.scan(pack([b"\x12"])).leaf_hashes
     assert kernel.tile_roots(bytes(8192)) == kernel.tree_root(bytes(8192))
-    assert kernel.merge_rows([kernel.request_id_rows(pack([prediction(request_id=b"x")]), 9)])[-1] == 9
+    assert kernel.merge_rows([kernel.request_id_rows([pack([prediction(request_id=b"x")])], 9).rows])[-1] == 9

@@ -26,6 +26,7 @@
 #define MAX_PACKED_BYTES (32 << 20)
 #define MAX_OFFSET (1 << 24)
 #define MAX_MERGED_ROWS (1 << 24)
+#define MAX_FOUND_ROWS (1 << 20)
 
 typedef struct {
     PyObject *explain;         /* _kernel_checks.explain: always raises */
@@ -214,11 +215,154 @@ static PyObject *kernel_tile_roots(PyObject *module, PyObject *object)
     return roots;
 }
 
+/* A sequence of buffers, all held; nothing to release if it fails. */
+typedef struct {
+    PyObject *items; /* a tuple */
+    Py_buffer *views;
+    Py_ssize_t count;
+} held_buffers;
+
+static void buffers_release(held_buffers *held)
+{
+    while (held->count > 0)
+        PyBuffer_Release(&held->views[--held->count]);
+    free(held->views);
+    Py_DECREF(held->items);
+}
+
+static int buffers_hold(held_buffers *held, PyObject *sequence)
+{
+    memset(held, 0, sizeof *held);
+    held->items = PySequence_Tuple(sequence);
+    if (!held->items)
+        return -1;
+    Py_ssize_t count = PyTuple_Size(held->items);
+    held->views = calloc((size_t)count + 1, sizeof *held->views);
+    if (!held->views)
+        PyErr_NoMemory();
+    while (held->views && held->count < count) {
+        if (PyObject_GetBuffer(PyTuple_GetItem(held->items, held->count), &held->views[held->count], PyBUF_SIMPLE) < 0)
+            break;
+        held->count++;
+    }
+    if (held->views && held->count == count)
+        return 0;
+    buffers_release(held);
+    return -1;
+}
+
+static PyObject *refuse_offsets(module_state *state)
+{
+    return PyErr_Format(state->malformed_error, "first_offset and the offsets of all entries must lie in [0, %d)",
+                        MAX_OFFSET);
+}
+
+typedef struct {
+    const uint8_t *data;
+    size_t place;
+    uint16_t size;
+} other_entry;
+
+/* What parts of packed entries gave: rows, and where the entries are that are no predictions. */
+typedef struct {
+    uint8_t *rows;
+    size_t row_count, row_room;
+    other_entry *others;
+    size_t other_count, other_room;
+    size_t entry_count;
+} row_maker;
+
+/* The array with room for as many more items of `size` bytes; NULL, and it is as before, if there is none. */
+static void *with_room(void *array, size_t *room, size_t count, size_t more, size_t size)
+{
+    if (*room - count >= more)
+        return array;
+    size_t wanted = count + more + count / 2;
+    void *grown = realloc(array, wanted * size);
+    if (grown)
+        *room = wanted;
+    return grown;
+}
+
+/* Add one part, without Python: what its walk says, and whether its offsets are `in_range`. */
+static enum walk_result add_part(row_maker *m, packed_entries *p, size_t first_offset, int *in_range)
+{
+    enum walk_result result = walk_entries(&p->walk, p->data, p->size, MAX_PACKED_BYTES, 1);
+    if (result != WALKED)
+        return result;
+    size_t count = p->walk.count;
+    *in_range = count <= MAX_OFFSET - first_offset - m->entry_count;
+    if (!*in_range)
+        return WALKED;
+    void *rows = with_room(m->rows, &m->row_room, m->row_count, count + 1, ROW_SIZE);
+    if (!rows)
+        return NO_MEMORY;
+    m->rows = rows;
+    m->row_count += make_rows(&p->walk, p->data, (uint32_t)(first_offset + m->entry_count),
+                              m->rows + m->row_count * ROW_SIZE);
+    for (size_t place = 0; place < count; place++) {
+        const entry *e = &p->walk.entries[place];
+        if (e->binding_row)
+            continue;
+        void *others = with_room(m->others, &m->other_room, m->other_count, 1, sizeof *m->others);
+        if (!others)
+            return NO_MEMORY;
+        m->others = others;
+        m->others[m->other_count++] = (other_entry){p->data + e->offset, m->entry_count + place, e->size};
+    }
+    m->entry_count += count;
+    free(p->walk.entries); /* the walks of many parts are more memory than their rows */
+    p->walk.entries = NULL;
+    return WALKED;
+}
+
+/* (entries, rows, [(place, entry that is no prediction)]) of all parts held. */
+static PyObject *make_held(module_state *state, packed_entries *parts, Py_ssize_t count, size_t first_offset)
+{
+    row_maker m;
+    uint8_t *spare = NULL;
+    Py_ssize_t part = 0;
+    int in_range = 1;
+    enum walk_result result = WALKED;
+    PyObject *returned = NULL, *others = NULL;
+    memset(&m, 0, sizeof m);
+    Py_BEGIN_ALLOW_THREADS
+    while (part < count && (result = add_part(&m, &parts[part], first_offset, &in_range)) == WALKED && in_range)
+        part++;
+    if (part == count) {
+        spare = malloc(m.row_count * ROW_SIZE + 1);
+        if (spare)
+            sort_rows(m.rows, spare, m.row_count);
+    }
+    Py_END_ALLOW_THREADS
+    if (result != WALKED)
+        packed_fail(&parts[part], state, result, MAX_PACKED_BYTES, MAX_PACKED_BYTES);
+    else if (part < count)
+        refuse_offsets(state);
+    else if (!spare)
+        PyErr_NoMemory();
+    else
+        others = PyList_New((Py_ssize_t)m.other_count);
+    for (size_t i = 0; others && i < m.other_count; i++) {
+        PyObject *other = Py_BuildValue("(ny#)", (Py_ssize_t)m.others[i].place, (const char *)m.others[i].data,
+                                        (Py_ssize_t)m.others[i].size);
+        if (!other || PyList_SetItem(others, (Py_ssize_t)i, other) < 0)
+            Py_CLEAR(others);
+    }
+    if (others)
+        returned = Py_BuildValue("(ny#N)", (Py_ssize_t)m.entry_count, m.row_count ? (const char *)m.rows : "",
+                                 (Py_ssize_t)m.row_count * ROW_SIZE, others);
+    free(spare);
+    free(m.rows);
+    free(m.others);
+    return returned;
+}
+
 static PyObject *kernel_request_id_rows(PyObject *module, PyObject *arguments)
 {
     module_state *state = PyModule_GetState(module);
-    PyObject *object, *number, *returned = NULL;
-    if (!PyArg_ParseTuple(arguments, "OO:request_id_rows", &object, &number))
+    PyObject *sequence, *number, *returned = NULL;
+    if (!PyArg_ParseTuple(arguments, "OO:request_id_rows", &sequence, &number))
         return NULL;
     number = PyNumber_Index(number);
     if (!number)
@@ -227,92 +371,148 @@ static PyObject *kernel_request_id_rows(PyObject *module, PyObject *arguments)
     Py_DECREF(number);
     if (first_offset == -1 && PyErr_Occurred())
         PyErr_Clear(); /* beyond 64 bits, so out of range like -1 */
-    packed_entries p;
-    uint8_t *rows = NULL;
-    size_t count = 0;
-    int in_range = 0;
-    enum walk_result result;
-    if (packed_hold(&p, state, object, MAX_PACKED_BYTES) < 0)
+    if (first_offset < 0 || first_offset > MAX_OFFSET)
+        return refuse_offsets(state);
+    PyObject *items = PySequence_Tuple(sequence);
+    if (!items)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    result = walk_entries(&p.walk, p.data, p.size, MAX_PACKED_BYTES, 1);
-    in_range = first_offset >= 0 && first_offset <= MAX_OFFSET && p.walk.count <= (size_t)(MAX_OFFSET - first_offset);
-    if (result == WALKED && in_range) {
-        rows = malloc(2 * p.walk.count * ROW_SIZE + 1);
-        if (rows)
-            count = make_rows(&p.walk, p.data, (uint32_t)first_offset, rows);
-        else
-            result = NO_MEMORY;
+    Py_ssize_t count = PyTuple_Size(items), held = 0;
+    packed_entries *parts = calloc((size_t)count + 1, sizeof *parts);
+    if (!parts)
+        PyErr_NoMemory();
+    else {
+        while (held < count && packed_hold(&parts[held], state, PyTuple_GetItem(items, held), MAX_PACKED_BYTES) == 0)
+            held++;
+        if (held == count)
+            returned = make_held(state, parts, count, (size_t)first_offset);
     }
-    Py_END_ALLOW_THREADS
-    if (result != WALKED)
-        packed_fail(&p, state, result, MAX_PACKED_BYTES, MAX_PACKED_BYTES);
-    else if (!in_range)
-        PyErr_Format(state->malformed_error, "first_offset and the offsets of all entries must lie in [0, %d)",
-                     MAX_OFFSET);
-    else
-        returned = PyBytes_FromStringAndSize((const char *)rows, (Py_ssize_t)count * ROW_SIZE);
-    free(rows);
-    packed_release(&p);
+    while (held-- > 0)
+        packed_release(&parts[held]);
+    free(parts);
+    Py_DECREF(items);
     return returned;
 }
 
-/* Check the runs held in `views` and merge them. `heap` has room for `count` cursors. */
-static PyObject *merge_held(module_state *state, const Py_buffer *views, Py_ssize_t count, cursor *heap)
+/* Whether every view is of whole rows; else an exception is set. */
+static int are_rows(module_state *state, const held_buffers *held)
+{
+    for (Py_ssize_t i = 0; i < held->count; i++)
+        if (held->views[i].len % ROW_SIZE) {
+            PyErr_Format(state->malformed_error, "run %zd is %zd bytes long, which is not a multiple of %d", i,
+                         held->views[i].len, ROW_SIZE);
+            return 0;
+        }
+    return 1;
+}
+
+/* Check the runs and merge them: to sort all rows anew takes a fraction of what comparing heads of runs does. */
+static PyObject *merge_held(module_state *state, const held_buffers *held)
 {
     Py_ssize_t size = 0, unsorted = -1;
-    size_t cursors = 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (views[i].len > (Py_ssize_t)MAX_MERGED_ROWS * ROW_SIZE - size)
+    for (Py_ssize_t i = 0; i < held->count; i++) {
+        if (held->views[i].len > (Py_ssize_t)MAX_MERGED_ROWS * ROW_SIZE - size)
             return PyErr_Format(state->malformed_error, "more than %d rows to merge; merge fewer runs at once",
                                 MAX_MERGED_ROWS);
-        size += views[i].len;
+        size += held->views[i].len;
     }
-    for (Py_ssize_t i = 0; i < count && unsorted < 0; i++) {
-        const uint8_t *rows = views[i].buf;
-        if (views[i].len % ROW_SIZE)
-            return PyErr_Format(state->malformed_error, "run %zd is %zd bytes long, which is not a multiple of %d", i,
-                                views[i].len, ROW_SIZE);
-        Py_BEGIN_ALLOW_THREADS
-        if (!is_sorted(rows, (size_t)views[i].len / ROW_SIZE))
-            unsorted = i;
-        Py_END_ALLOW_THREADS
-        if (views[i].len)
-            heap[cursors++] = (cursor){rows, rows + views[i].len};
-    }
-    if (unsorted >= 0)
-        return PyErr_Format(state->malformed_error, "run %zd is not sorted", unsorted);
+    if (!are_rows(state, held))
+        return NULL;
     PyObject *merged = PyBytes_FromStringAndSize(NULL, size);
-    uint8_t *out = merged ? (uint8_t *)PyBytes_AsString(merged) : NULL;
-    if (out) {
-        Py_BEGIN_ALLOW_THREADS
-        merge(heap, cursors, out);
-        Py_END_ALLOW_THREADS
+    uint8_t *rows = merged ? (uint8_t *)PyBytes_AsString(merged) : NULL;
+    uint8_t *spare = merged ? malloc((size_t)size + 1) : NULL;
+    if (!spare) {
+        Py_XDECREF(merged);
+        return PyErr_NoMemory();
+    }
+    Py_BEGIN_ALLOW_THREADS
+    uint8_t *end = rows;
+    for (Py_ssize_t i = 0; i < held->count && unsorted < 0; i++) {
+        size_t length = (size_t)held->views[i].len;
+        if (length)
+            memcpy(end, held->views[i].buf, length);
+        if (!is_sorted(end, length / ROW_SIZE))
+            unsorted = i;
+        end += length;
+    }
+    if (unsorted < 0)
+        sort_rows(rows, spare, (size_t)size / ROW_SIZE);
+    Py_END_ALLOW_THREADS
+    free(spare);
+    if (unsorted >= 0) {
+        Py_DECREF(merged);
+        return PyErr_Format(state->malformed_error, "run %zd is not sorted", unsorted);
     }
     return merged;
 }
 
 static PyObject *kernel_merge_rows(PyObject *module, PyObject *runs)
 {
-    PyObject *items = PySequence_Tuple(runs), *returned = NULL;
-    if (!items)
+    held_buffers held;
+    if (buffers_hold(&held, runs) < 0)
         return NULL;
-    Py_ssize_t count = PyTuple_Size(items), held = 0;
-    Py_buffer *views = calloc((size_t)count + 1, sizeof *views);
-    cursor *heap = calloc((size_t)count + 1, sizeof *heap);
-    if (!views || !heap)
-        PyErr_NoMemory();
-    else {
-        while (held < count && PyObject_GetBuffer(PyTuple_GetItem(items, held), &views[held], PyBUF_SIMPLE) == 0)
-            held++;
-        if (held == count)
-            returned = merge_held(PyModule_GetState(module), views, count, heap);
+    PyObject *returned = merge_held(PyModule_GetState(module), &held);
+    buffers_release(&held);
+    return returned;
+}
+
+typedef struct {
+    Py_ssize_t run;
+    uint32_t offset;
+} found_row;
+
+/* Up to `limit` rows that begin as `first_row` does, into `found`; in the first run from that row on. */
+static size_t find_held(const held_buffers *held, const uint8_t *first_row, found_row *found, size_t limit)
+{
+    uint8_t wanted[ROW_SIZE];
+    size_t count = 0;
+    memcpy(wanted, first_row, ROW_SIZE);
+    for (Py_ssize_t run = 0; run < held->count; run++) {
+        const uint8_t *rows = held->views[run].buf;
+        size_t size = (size_t)held->views[run].len / ROW_SIZE;
+        for (size_t place = find_row(rows, size, wanted); place < size; place++) {
+            const uint8_t *row = rows + place * ROW_SIZE;
+            if (memcmp(row, wanted, REQUEST_HASH_SIZE) != 0)
+                break;
+            if (count == limit)
+                return count;
+            found[count++] = (found_row){run, (uint32_t)row[10] << 16 | (uint32_t)row[11] << 8 | row[12]};
+        }
+        memset(wanted + REQUEST_HASH_SIZE, 0, ROW_SIZE - REQUEST_HASH_SIZE);
     }
-    while (held-- > 0)
-        PyBuffer_Release(&views[held]);
-    free(heap);
-    free(views);
-    Py_DECREF(items);
+    return count;
+}
+
+static PyObject *kernel_find_rows(PyObject *module, PyObject *arguments)
+{
+    module_state *state = PyModule_GetState(module);
+    PyObject *runs, *returned = NULL;
+    const char *first_row;
+    Py_ssize_t row_size, limit;
+    if (!PyArg_ParseTuple(arguments, "Oy#n:find_rows", &runs, &first_row, &row_size, &limit))
+        return NULL;
+    if (row_size != ROW_SIZE)
+        return PyErr_Format(state->malformed_error, "first_row is %zd bytes long, not %d", row_size, ROW_SIZE);
+    if (limit < 0 || limit > MAX_FOUND_ROWS)
+        return PyErr_Format(state->malformed_error, "limit is %zd; it must be 0 to %d", limit, MAX_FOUND_ROWS);
+    held_buffers held;
+    if (buffers_hold(&held, runs) < 0)
+        return NULL;
+    found_row *found = are_rows(state, &held) ? malloc(((size_t)limit + 1) * sizeof *found) : NULL;
+    if (found) {
+        size_t count;
+        Py_BEGIN_ALLOW_THREADS
+        count = find_held(&held, (const uint8_t *)first_row, found, (size_t)limit);
+        Py_END_ALLOW_THREADS
+        returned = PyList_New((Py_ssize_t)count);
+        for (size_t i = 0; returned && i < count; i++) {
+            PyObject *row = Py_BuildValue("(nI)", found[i].run, (unsigned)found[i].offset);
+            if (!row || PyList_SetItem(returned, (Py_ssize_t)i, row) < 0)
+                Py_CLEAR(returned);
+        }
+    } else if (!PyErr_Occurred())
+        PyErr_NoMemory();
+    free(found);
+    buffers_release(&held);
     return returned;
 }
 
@@ -406,6 +606,7 @@ static PyMethodDef methods[] = {
     {"tile_roots", kernel_tile_roots, METH_O, "See lineage_ledger.kernel.tile_roots."},
     {"request_id_rows", kernel_request_id_rows, METH_VARARGS, "See lineage_ledger.kernel.request_id_rows."},
     {"merge_rows", kernel_merge_rows, METH_O, "See lineage_ledger.kernel.merge_rows."},
+    {"find_rows", kernel_find_rows, METH_VARARGS, "See lineage_ledger.kernel.find_rows."},
     {"_use_sha_instructions", kernel_use_sha_instructions, METH_O, "For tests: whether to use them; whether they are."},
     {NULL, NULL, 0, NULL},
 };

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 import re
 import struct
+from bisect import bisect_left
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +39,7 @@ ROW_SIZE = 13
 _REQUEST_HASH_SIZE = 10
 _MAX_OFFSET = 1 << 24
 _MAX_MERGED_ROWS = 1 << 24
+_MAX_FOUND_ROWS = 1 << 20
 
 _REQUEST_ID = b"|".join(rb"\x%02x.{%d}" % (size, size) for size in range(1, 65))
 # Groups: frame (both lengths), entry, row, request id with its length, start time.
@@ -137,18 +139,31 @@ def tile_roots(leaf_hashes: Buffer) -> bytes:
     return b"".join([_root(hashes[start : start + TILE_WIDTH]) for start in range(0, full, TILE_WIDTH)])
 
 
-def request_id_rows(packed: Buffer, first_offset: int) -> bytes:
+def request_id_rows(parts: Sequence[Buffer], first_offset: int) -> tuple[int, bytes, list[tuple[int, bytes]]]:
     """See `lineage_ledger.kernel.request_id_rows`."""
-    first = operator.index(first_offset)
-    parsed = _parse(as_bytes(packed), MAX_PACKED_BYTES, MAX_PACKED_BYTES)
-    if first < 0 or first + len(parsed.entries) > _MAX_OFFSET:
+    at = first = operator.index(first_offset)
+    _check_offsets(first, 0)
+    contents = [as_bytes(part) for part in parts]
+    for content in contents:
+        check_size(content, MAX_PACKED_BYTES)
+    rows: list[bytes] = []
+    others: list[tuple[int, bytes]] = []
+    for content in contents:
+        parsed = _parse(content, MAX_PACKED_BYTES, MAX_PACKED_BYTES)
+        _check_offsets(at, len(parsed.entries))
+        rows += [
+            sha256(request_id[1:]).digest()[:_REQUEST_HASH_SIZE] + offset.to_bytes(3, "big")
+            for offset, request_id in enumerate(parsed.request_ids, at)
+            if request_id
+        ]
+        others += [(at - first + place, parsed.entries[place]) for place, _, _ in parsed.others]
+        at += len(parsed.entries)
+    return at - first, b"".join(sorted(rows)), others
+
+
+def _check_offsets(first: int, count: int) -> None:
+    if first < 0 or first + count > _MAX_OFFSET:
         raise MalformedError(f"first_offset and the offsets of all entries must lie in [0, {_MAX_OFFSET})")
-    rows = [
-        sha256(request_id[1:]).digest()[:_REQUEST_HASH_SIZE] + offset.to_bytes(3, "big")
-        for offset, request_id in enumerate(parsed.request_ids, first)
-        if request_id
-    ]
-    return b"".join(sorted(rows))
 
 
 def merge_rows(runs: Sequence[Buffer]) -> bytes:
@@ -166,6 +181,42 @@ def merge_rows(runs: Sequence[Buffer]) -> bytes:
         merged += rows
     merged.sort()  # finds the sorted runs and merges them
     return b"".join(merged)
+
+
+def find_rows(runs: Sequence[Buffer], first_row: bytes, limit: int) -> list[tuple[int, int]]:
+    """See `lineage_ledger.kernel.find_rows`."""
+    if len(first_row) != ROW_SIZE:
+        raise MalformedError(f"first_row is {len(first_row)} bytes long, not {ROW_SIZE}")
+    if not 0 <= limit <= _MAX_FOUND_ROWS:
+        raise MalformedError(f"limit is {limit}; it must be 0 to {_MAX_FOUND_ROWS}")
+    views = [memoryview(run) for run in runs]
+    for number, view in enumerate(views):
+        if len(view) % ROW_SIZE:
+            raise MalformedError(f"run {number} is {len(view)} bytes long, which is not a multiple of {ROW_SIZE}")
+    found: list[tuple[int, int]] = []
+    prefix, wanted = first_row[:_REQUEST_HASH_SIZE], first_row
+    for number, view in enumerate(views):
+        row_at = _RowAt(view)
+        places = range(len(view) // ROW_SIZE)
+        for place in places[bisect_left(places, wanted, key=row_at) :]:
+            row = row_at(place)
+            if row[:_REQUEST_HASH_SIZE] != prefix:
+                break
+            if len(found) == limit:
+                return found
+            found.append((number, int.from_bytes(row[_REQUEST_HASH_SIZE:], "big")))
+        wanted = prefix + bytes(ROW_SIZE - _REQUEST_HASH_SIZE)
+    return found
+
+
+class _RowAt:
+    """Row by place, for `bisect`: a run is not copied for the few rows that are looked at."""
+
+    def __init__(self, rows: memoryview) -> None:
+        self._rows = rows
+
+    def __call__(self, place: int) -> bytes:
+        return bytes(self._rows[place * ROW_SIZE : (place + 1) * ROW_SIZE])
 
 
 def _parse(packed: bytes, max_bytes: int, max_entries: int) -> _Parsed:

@@ -1,4 +1,8 @@
-/* Rows of request ids: SHA-256(request id)[:10], u24be offset. Made of packed entries, sorted; sorted runs merged. */
+/* Rows of request ids: SHA-256(request id)[:10], u24be offset. Made of packed entries, sorted, merged, searched.
+ *
+ * The hashes spread evenly, and all of this is fast because they do; but whoever sends request ids can choose some whose
+ * hashes begin alike, so nothing here takes more than linear time, or a search more than bisection, if they do not.
+ */
 #ifndef LINEAGE_KERNEL_ROWS_H
 #define LINEAGE_KERNEL_ROWS_H
 
@@ -8,25 +12,83 @@ enum { ROW_SIZE = 13, REQUEST_HASH_SIZE = 10 };
 
 static int compare_rows(const uint8_t *a, const uint8_t *b) { return memcmp(a, b, ROW_SIZE); }
 
-/* Sort by the hashes, whatever they are in linear time: a stable pass for each byte of them, from the last on. Rows of
- * one hash stay in order. The number of passes is even, so the rows end where they were; `spare` is as large. */
-static void sort_rows(uint8_t *rows, uint8_t *spare, size_t count)
+static uint64_t load_big_endian(const uint8_t *p)
 {
-    for (size_t column = REQUEST_HASH_SIZE; column-- > 0;) {
-        size_t starts[257] = {0};
-        for (size_t i = 0; i < count; i++)
-            starts[rows[i * ROW_SIZE + column] + 1]++;
-        for (int value = 0; value < 255; value++)
-            starts[value + 1] += starts[value];
-        for (size_t i = 0; i < count; i++)
-            memcpy(spare + starts[rows[i * ROW_SIZE + column]]++ * ROW_SIZE, rows + i * ROW_SIZE, ROW_SIZE);
-        uint8_t *sorted = spare;
-        spare = rows;
-        rows = sorted;
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | p[i];
+    return value;
+}
+
+static void store_big_endian_64(uint8_t *p, uint64_t value)
+{
+    store_big_endian(p, (uint32_t)(value >> 32));
+    store_big_endian(p + 4, (uint32_t)value);
+}
+
+/* So few rows are sorted by insertion. */
+enum { FEW_ROWS = 24 };
+
+/* Sort few rows of `rows` into `sorted`, which may be the same. A row is two numbers that overlap, its first eight bytes
+ * and its last eight. */
+static void sort_few_rows(const uint8_t *rows, uint8_t *sorted, size_t count)
+{
+    struct {
+        uint64_t first, last;
+    } keys[FEW_ROWS];
+    for (size_t n = 0; n < count; n++) {
+        uint64_t first = load_big_endian(rows + n * ROW_SIZE), last = load_big_endian(rows + n * ROW_SIZE + 5);
+        size_t i = n;
+        for (; i && (first < keys[i - 1].first || (first == keys[i - 1].first && last < keys[i - 1].last)); i--)
+            keys[i] = keys[i - 1];
+        keys[i].first = first;
+        keys[i].last = last;
+    }
+    for (size_t n = 0; n < count; n++) {
+        store_big_endian_64(sorted + n * ROW_SIZE, keys[n].first);
+        store_big_endian_64(sorted + n * ROW_SIZE + 5, keys[n].last);
     }
 }
 
-/* Rows, sorted, of the entries that have a request id; their number. There is room for twice `w->count` rows. */
+/* Sort rows that are alike before `column`: into 256 by the byte there, and so on with each of them. The result is in
+ * `rows`, or if `moved` in `spare`, which has as much room. */
+static void sort_rows_from(uint8_t *rows, uint8_t *spare, size_t count, size_t column, int moved)
+{
+    if (count <= FEW_ROWS) {
+        sort_few_rows(rows, moved ? spare : rows, count);
+        return;
+    }
+    uint32_t starts[257];
+    for (;; column++) {
+        if (column == ROW_SIZE) {
+            if (moved)
+                memcpy(spare, rows, count * ROW_SIZE);
+            return;
+        }
+        memset(starts, 0, sizeof starts);
+        for (size_t i = 0; i < count; i++)
+            starts[rows[i * ROW_SIZE + column] + 1]++;
+        if (starts[rows[column] + 1] != count)
+            break; /* else all are alike here too */
+    }
+    for (int value = 0; value < 256; value++)
+        starts[value + 1] += starts[value];
+    uint32_t ends[256];
+    memcpy(ends, starts, sizeof ends);
+    for (size_t i = 0; i < count; i++)
+        memcpy(spare + (size_t)ends[rows[i * ROW_SIZE + column]]++ * ROW_SIZE, rows + i * ROW_SIZE, ROW_SIZE);
+    for (int value = 0; value < 256; value++) {
+        size_t start = starts[value], size = starts[value + 1] - start;
+        if (size)
+            sort_rows_from(spare + start * ROW_SIZE, rows + start * ROW_SIZE, size, column + 1, !moved);
+    }
+}
+
+/* Sort by all bytes of a row; at most 2^32 - 1 of them. `spare` is as large as `rows`, and what is in it is lost. */
+static void sort_rows(uint8_t *rows, uint8_t *spare, size_t count) { sort_rows_from(rows, spare, count, 0, 0); }
+
+/* Append a row for each entry that has a request id, in the order of the entries; the number of rows. There is room for
+ * `w->count`. */
 static size_t make_rows(const walk *w, const uint8_t *packed, uint32_t first_offset, uint8_t *rows)
 {
     uint8_t hashes[MESSAGES * HASH_SIZE], *row = rows;
@@ -51,42 +113,7 @@ static size_t make_rows(const walk *w, const uint8_t *packed, uint32_t first_off
             row[12] = (uint8_t)offsets[i];
         }
     }
-    size_t count = (size_t)(row - rows) / ROW_SIZE;
-    sort_rows(rows, row, count);
-    return count;
-}
-
-typedef struct {
-    const uint8_t *row, *end;
-} cursor;
-
-static void sift_down(cursor *heap, size_t count, size_t i)
-{
-    cursor moved = heap[i];
-    for (size_t child; (child = 2 * i + 1) < count; i = child) {
-        if (child + 1 < count && compare_rows(heap[child + 1].row, heap[child].row) < 0)
-            child++;
-        if (compare_rows(moved.row, heap[child].row) <= 0)
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = moved;
-}
-
-/* Merge by a heap of what is left of each run; the runs are sorted and not empty. */
-static void merge(cursor *heap, size_t count, uint8_t *merged)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift_down(heap, count, i);
-    while (count) {
-        memcpy(merged, heap->row, ROW_SIZE);
-        merged += ROW_SIZE;
-        heap->row += ROW_SIZE;
-        if (heap->row == heap->end)
-            *heap = heap[--count];
-        if (count)
-            sift_down(heap, count, 0);
-    }
+    return (size_t)(row - rows) / ROW_SIZE;
 }
 
 static int is_sorted(const uint8_t *row, size_t count)
@@ -95,6 +122,35 @@ static int is_sorted(const uint8_t *row, size_t count)
         if (compare_rows(row, row + ROW_SIZE) > 0)
             return 0;
     return 1;
+}
+
+/* So often a search guesses where a row is; then it bisects. */
+enum { GUESSES = 8 };
+
+/* The first row that is not before `wanted`, among sorted rows. If they are not sorted it is some place in [0, count].
+ * The place of a hash among hashes that are spread evenly can be told within a few rows: that is two or three reads of
+ * memory far apart, where bisection is twenty. */
+static size_t find_row(const uint8_t *rows, size_t count, const uint8_t *wanted)
+{
+    uint64_t key = load_big_endian(wanted), low_key = 0, high_key = UINT64_MAX;
+    size_t low = 0, high = count;
+    for (int guesses = 0; low < high; guesses++) {
+        size_t middle = low + (high - low) / 2;
+        if (guesses < GUESSES && low_key < high_key && low_key <= key && key <= high_key) {
+            double share = (double)(key - low_key) / (double)(high_key - low_key);
+            size_t guess = (size_t)(share * (double)(high - low));
+            middle = guess < high - low ? low + guess : high - 1;
+        }
+        const uint8_t *row = rows + middle * ROW_SIZE;
+        if (compare_rows(row, wanted) < 0) {
+            low = middle + 1;
+            low_key = load_big_endian(row);
+        } else {
+            high = middle;
+            high_key = load_big_endian(row);
+        }
+    }
+    return low;
 }
 
 #endif

@@ -96,12 +96,21 @@ def tile_roots(leaf_hashes: Buffer) -> bytes:
     return _kernel.tile_roots(leaf_hashes)
 
 
-def request_id_rows(packed: Buffer, first_offset: int) -> bytes:
+class RequestIdRows(NamedTuple):
+    """What one look at stored entries found."""
+
+    count: int  # type: ignore[assignment]  # of entries, of every kind
+    rows: bytes  # 13 bytes for each prediction with a request id
+    others: list[tuple[int, bytes]]  # entries that are no predictions: place, bytes
+
+
+def request_id_rows(parts: Sequence[Buffer], first_offset: int) -> RequestIdRows:
     """For each prediction with a request id: SHA-256(request_id)[:10] ‖ u24be(first_offset + place); sorted.
 
-    Raises as `scan` does, but takes up to 32 MiB; MalformedError if an entry's offset does not fit into 24 bits.
+    The parts are packed entries that follow each other. Raises as `scan` does, of a part, but takes up to 32 MiB in
+    each; MalformedError if an entry's offset does not fit into 24 bits.
     """
-    return _kernel.request_id_rows(packed, first_offset)
+    return RequestIdRows._make(_kernel.request_id_rows(parts, first_offset))
 
 
 def merge_rows(runs: Sequence[Buffer]) -> bytes:
@@ -110,3 +119,12 @@ def merge_rows(runs: Sequence[Buffer]) -> bytes:
     Raises MalformedError if a run is not sorted or no multiple of 13 bytes, or if there are more than 2^24 rows.
     """
     return _kernel.merge_rows(runs)
+
+
+def find_rows(runs: Sequence[Buffer], first_row: bytes, limit: int) -> list[tuple[int, int]]:
+    """Rows that begin with the first 10 of the 13 bytes `first_row`, run by run in their order: (run, offset).
+
+    In the first run only those from `first_row` on; at most `limit`, which is up to 2^20. Of runs that are not sorted
+    only some may be found. Raises MalformedError if a run is no multiple of 13 bytes, or for a limit out of range.
+    """
+    return _kernel.find_rows(runs, first_row, limit)

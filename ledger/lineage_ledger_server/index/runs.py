@@ -26,8 +26,9 @@ class RunBuilder:
 
     def add_bundle(self, first_index: int, pieces: list[tuple[int, bytes]]) -> None:
         """Take in a full bundle: its packed entries in pieces, each with the index of its first entry."""
-        rows = [kernel.request_id_rows(packed, index & ((1 << RUN_RANGE_BITS) - 1)) for index, packed in pieces]
-        self._put(RunKey(first_index, 0), rows[0] if len(rows) == 1 else kernel.merge_rows(rows))
+        parts = [packed for _, packed in pieces]
+        found = kernel.request_id_rows(parts, first_index & ((1 << RUN_RANGE_BITS) - 1))
+        self._put(RunKey(first_index, 0), found.rows)
         end = first_index + run_width(0)
         for level in range(1, MAX_RUN_LEVEL + 1):
             if end % run_width(level):

@@ -14,13 +14,15 @@ stored. What a commit adds, and how far the indexes are then, are one transactio
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from lineage_ledger import kernel
+from lineage_ledger.errors import MalformedError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
 
@@ -28,7 +30,6 @@ TABLES = ("postings", "runs", "meta")
 FORMAT = b"lineage-ledger index 3 "
 FORMAT_KEY = b"format"
 POSITION_KEY = b"position"
-ROW_BYTES = 13
 PREFIX_BYTES = 10
 RUN_RANGE_BITS = 20
 MAX_RUN_LEVEL = 3
@@ -199,20 +200,32 @@ class IndexStore:
 
         Others' request ids may have the same prefix, so a hit is only that: look at the entry.
         """
-        found: list[int] = []
+        bases: list[int] = []
+        runs: list[memoryview] = []
         with self._environment.read() as txn, txn.cursor(self._environment.table("runs")) as cursor:
             # No run crosses a boundary of 2^20, so none that begins before this one reaches `start`.
-            if not cursor.set_range(_RUN_KEY.pack(start >> RUN_RANGE_BITS << RUN_RANGE_BITS, 0)):
-                return found
+            if not cursor.set_range(_RUN_KEY.pack(_base(start), 0)):
+                return []
             for key, rows in cursor.iternext():
                 if len(key) != _RUN_KEY.size:
                     raise CorruptValueError(f"the indexes have a run with the key {bytes(key).hex()}, which is none")
                 first_index, level = _RUN_KEY.unpack(key)
-                if first_index >= end or len(found) >= limit:
+                if first_index >= end:
                     break
                 if first_index + run_width(level) > start:
-                    found += _hits(rows, prefix, first_index, start, end, limit - len(found))
-        return found
+                    bases.append(_base(first_index))
+                    runs.append(rows)
+            if not runs:
+                return []
+            first_row = prefix + max(start - bases[0], 0).to_bytes(3, "big")
+            try:
+                hits = kernel.find_rows(runs, first_row, limit)
+            except MalformedError as error:
+                raise CorruptValueError(f"the indexes are damaged: {error}; have them made again") from error
+        found = [bases[run] + offset for run, offset in hits]
+        if any(index <= before for before, index in pairwise([start - 1, *found])):
+            raise CorruptValueError("the indexes are damaged: rows are out of order; have them made again")
+        return [index for index in found if index < end]
 
     def dump(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every row of every table, in order: what two builds of one log are compared by."""
@@ -247,25 +260,6 @@ def _posting_value(row: PostingRow) -> bytes:
     return row.count.to_bytes(4, "big") if row.count else b""
 
 
-class _Rows(Sequence[bytes]):
-    """A run as a sequence of its rows, for `bisect`."""
-
-    def __init__(self, rows: memoryview) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows) // ROW_BYTES
-
-    def __getitem__(self, place):  # type: ignore[no-untyped-def]  # overloads for slices that nobody takes
-        return bytes(self._rows[place * ROW_BYTES : (place + 1) * ROW_BYTES])
-
-
-def _hits(rows: memoryview, prefix: bytes, first_index: int, start: int, end: int, limit: int) -> Iterator[int]:
-    base = first_index >> RUN_RANGE_BITS << RUN_RANGE_BITS
-    run = _Rows(rows)
-    place = bisect_left(run, prefix + max(start - base, 0).to_bytes(3, "big"))
-    for row in (run[at] for at in range(place, min(place + limit, len(run)))):
-        index = base + int.from_bytes(row[PREFIX_BYTES:], "big")
-        if row[:PREFIX_BYTES] != prefix or index >= end:
-            return
-        yield index
+def _base(index: int) -> int:
+    """What the offsets in a run that begins at `index` count from."""
+    return index >> RUN_RANGE_BITS << RUN_RANGE_BITS
