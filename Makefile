@@ -81,6 +81,10 @@ $(INTEROP)/tlog-scales/.$(TLOG_SCALES_VERSION):
 fuzz: $(INSTALLED) $(FUZZ)/.atheris-$(ATHERIS_VERSION) ## every parser, for 60 seconds together (longer: FUZZ_SECONDS=3600)
 	PYTHONPATH=$(FUZZ)/atheris $(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
 
+.PHONY: sanitize
+sanitize: $(INSTALLED) ## the C kernel under gcc's sanitizers: its functions fuzzed, its tests run
+	$(BIN)/python -m tests.native.sanitize
+
 # Where there is no wheel of it, tests.fuzz.run says so and does with less, or fails.
 $(FUZZ)/.atheris-$(ATHERIS_VERSION):
 	rm -rf $(FUZZ)/atheris

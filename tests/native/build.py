@@ -1,0 +1,83 @@
+"""Compiles the kernel, and checks of its C functions, as no release is: under sanitizers, or for another processor."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SOURCES: Final = Path(__file__).parent
+KERNEL: Final = ROOT / "clients/python/lineage_ledger"
+SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+_COMMON: Final = ("-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-g", "-fno-omit-frame-pointer")
+_STRICT: Final = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-function")
+
+
+def can_sanitize(compiler: str = "gcc") -> str:
+    """What is missing for a build with the sanitizers; "" if nothing is."""
+    if not shutil.which(compiler):
+        return f"{compiler} is not installed"
+    missing = [name for name in ("libasan.so", "libubsan.so") if not Path(library(name)).is_absolute()]
+    return f"{compiler} has no {' and no '.join(missing)}" if missing else ""
+
+
+def library(name: str) -> str:
+    """Where gcc finds one of its own libraries; the name itself if it does not."""
+    return run("gcc", f"-print-file-name={name}").strip()
+
+
+def build_fuzzer(out: Path, kernel: Path = KERNEL) -> Path:
+    """checks.c under both sanitizers, driven by fuzz.c."""
+    objects = [out / "checks.o", out / "fuzz.o"]
+    out.mkdir(parents=True, exist_ok=True)
+    checks = (*_COMMON, *_STRICT, *SANITIZERS, f"-I{kernel}", "-fsanitize-coverage=trace-pc")
+    run("gcc", *checks, "-c", SOURCES / "checks.c", "-o", objects[0])
+    run("gcc", *_COMMON, *_STRICT, "-c", SOURCES / "fuzz.c", "-o", objects[1])
+    run("gcc", *SANITIZERS, *objects, "-o", out / "fuzz")
+    return out / "fuzz"
+
+
+def build_vectors(out: Path, compiler: str = "gcc", flags: Sequence[str] = ()) -> Path:
+    """vectors.c, optimised as a release is."""
+    out.mkdir(parents=True, exist_ok=True)
+    run(compiler, *_COMMON, *_STRICT, *flags, f"-I{KERNEL}", SOURCES / "vectors.c", "-o", out / "vectors")
+    return out / "vectors"
+
+
+def build_package(out: Path, kernel: Path = KERNEL) -> Path:
+    """A copy of the client's package whose C kernel is under both sanitizers; the folder to put on the path."""
+    package = out / "lineage_ledger"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(kernel, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    flags = (*_COMMON, "-Wall", "-Wextra", "-Werror", *SANITIZERS, "-shared", "-fPIC")
+    include = sysconfig.get_path("include")
+    run("gcc", *flags, f"-I{include}", package / "_kernel.c", "-o", package / "_kernel.abi3.so")
+    return out
+
+
+def seeds(folder: Path) -> Iterator[Path]:
+    """What the fuzzer begins with: packed entries, and the fields of predictions without what is around them."""
+    from tests.fuzz.targets import seeds as corpus
+    from tests.kernel.kernel_examples import pack
+
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = corpus("packed") | {"many": pack(b"\x12" + bytes(size % 7) for size in range(40))}
+    for name, entry in corpus("entry").items():
+        if name.startswith("prediction"):
+            contents[name] = entry[3 if entry[1] & 0x80 else 2 :]
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        yield folder / name
+
+
+def run(*command: str | Path) -> str:
+    """Standard output of a command; CalledProcessError with all that it printed if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
