@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 from hypothesis import strategies as st
 
 from lineage_ledger.errors import MalformedBatchError, MalformedEntryError
+from lineage_ledger.formats.strict_tables import TABLES
 from lineage_ledger.v1 import entry_pb2 as pb
+from tests.formats.entry_strategies import entries
 
 TIME = 1_790_000_000_123_456_789
 
 KERNELS: dict[str, Any] = {"python": import_module("lineage_ledger._kernel_python")}
 with suppress(ImportError):  # there was no compiler when it was installed
     KERNELS["c"] = import_module("lineage_ledger._kernel")
+    KERNELS["c"].learn_strict(TABLES)  # which `formats.strict` does too, if this is the kernel in use
 
 
 def varint(value: int) -> bytes:
@@ -112,6 +116,40 @@ def predictions(draw: st.DrawFn) -> bytes:
     )
 
 
+def attestation(size: int, content: bytes = b"") -> bytes:
+    """A statement of `size` bytes (200 to 33,000), of which most are the first ones of `content`."""
+    subject = pb.Digest(algorithm=pb.DIGEST_ALGORITHM_SHA256, value=bytes(32))
+    for left in range(40, 80):
+        predicate = content[: size - left].ljust(size - left, b"\0")
+        body = pb.AttestationBody(subject=subject, predicate_type="t", predicate=predicate, time_unix_ns=TIME)
+        entry = pb.Entry(attestation=pb.Attestation(body=body.SerializeToString())).SerializeToString()
+        if len(entry) == size:
+            return entry
+    raise ValueError(size)
+
+
+def run(size: int) -> bytes:
+    """A statement of `size` bytes (1,000 to 65,535), most of them in its parameters."""
+    count, rest = divmod(size - 600, 3_000)
+    lengths = [2_985] * count
+    for last, command in product(range(max(1, rest), rest + 600), (500, 501, 502)):
+        parameters = [pb.Attribute(name=f"{place:04}", value="v" * n) for place, n in enumerate([*lengths, last])]
+        message = pb.Run(kind=pb.RUN_KIND_TRAINING, name="n", parameters=parameters, command="c" * command)
+        entry = pb.Entry(run=message).SerializeToString()
+        if len(entry) == size:
+            return entry
+    raise ValueError(size)
+
+
+SMALL = pb.Entry(block=pb.Block(number=1, time_unix_ns=TIME, previous_block_hash=bytes(32))).SerializeToString()
+"""An entry that is no prediction."""
+
+
+def others() -> st.SearchStrategy[bytes]:
+    """Entries of other kinds."""
+    return entries.filter(lambda entry: entry[0] != 0x0A)
+
+
 def statements() -> st.SearchStrategy[bytes]:
-    """Entries of other kinds, which the kernel does not look into."""
+    """What has the tag of another kind, and is malformed most often."""
     return st.builds(lambda kind, rest: bytes([kind << 3 | 2]) + rest, st.integers(2, 15), st.binary(max_size=200))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lineage_ledger import kernel
-from tests.kernel.kernel_examples import KERNELS, TIME, pack, prediction
+from tests.kernel.kernel_examples import KERNELS, SMALL, TIME, pack, prediction
 
 PROGRAM = "from lineage_ledger import kernel; print(kernel.KERNEL, kernel.tree_root(b'').hex()[:8])"
 
@@ -60,10 +60,10 @@ def test_built_where_it_can_be() -> None:
 
 
 def test_named_results() -> None:
-    batch = kernel.scan(pack([prediction(row=2), b"\x12\x00"]))
+    batch = kernel.scan(pack([prediction(row=2), SMALL]))
     assert (batch.count, len(batch.leaf_hashes), batch.binding_counts) == (2, 64, (0, 1))
     assert (batch.earliest_start_time_unix_ns, batch.latest_start_time_unix_ns) == (TIME, TIME)
-    assert batch.others == ((1, len(pack([prediction()])) + 2, 2),)
-    assert kernel.leaf_hashes(pack([b"\x12"])) == kernel.scan(pack([b"\x12"])).leaf_hashes
+    assert batch.others == ((1, len(pack([prediction()])) + 2, len(SMALL)),)
+    assert kernel.leaf_hashes(pack([SMALL])) == kernel.scan(pack([SMALL])).leaf_hashes
     assert kernel.tile_roots(bytes(8192)) == kernel.tree_root(bytes(8192))
     assert kernel.merge_rows([kernel.request_id_rows([pack([prediction(request_id=b"x")])], 9).rows])[-1] == 9

@@ -16,13 +16,17 @@ from lineage_ledger.errors import MalformedBatchError, MalformedEntryError
 from lineage_ledger.formats import strict
 from tests.kernel.kernel_examples import (
     KERNELS,
+    SMALL,
     TIME,
+    attestation,
     framed,
     is_strict_prediction,
+    others,
     outcome,
     pack,
     prediction,
     predictions,
+    run,
     statements,
     varint,
 )
@@ -54,18 +58,18 @@ def is_refusal(result: Any) -> bool:
 def test_finds_everything(kernel: Any) -> None:
     entries = [
         prediction(row=2, start=TIME + 5),
-        b"\x1a\x01\x00",
+        SMALL,
         prediction(row=200, start=TIME),
         prediction(row=2, start=TIME + 9, output=False, status=1),
-        b"\x7a",
+        attestation(300),
     ]
-    count, hashes, counts, earliest, latest, others = kernel.scan(pack(entries))
+    count, hashes, counts, earliest, latest, found = kernel.scan(pack(entries))
     assert count == 5
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
     assert (len(counts), counts[1], counts[199], sum(counts)) == (200, 2, 1, 3)
     assert (earliest, latest) == (TIME, TIME + 9)
     offset = 2 + len(entries[0]) + 2
-    assert others == ((1, offset, 3), (4, len(pack(entries)) - 1, 1))
+    assert found == ((1, offset, len(SMALL)), (4, len(pack(entries)) - 300, 300))
 
 
 def test_no_entries(kernel: Any) -> None:
@@ -73,13 +77,13 @@ def test_no_entries(kernel: Any) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(predictions() | statements(), max_size=40))
+@given(st.lists(predictions() | others(), max_size=20))
 def test_accepts_what_is_well_formed(entries: list[bytes]) -> None:
-    count, hashes, counts, _, _, others = all_outcomes(pack(entries))
-    assert (count, sum(counts)) == (len(entries), len(entries) - len(others))
+    count, hashes, counts, _, _, found = all_outcomes(pack(entries))
+    assert (count, sum(counts)) == (len(entries), len(entries) - len(found))
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
-    assert [place for place, _, _ in others] == [place for place, entry in enumerate(entries) if entry[0] != 0x0A]
-    for place, offset, length in others:
+    assert [place for place, _, _ in found] == [place for place, entry in enumerate(entries) if entry[0] != 0x0A]
+    for place, offset, length in found:
         assert pack(entries)[offset : offset + length] == entries[place]
 
 
@@ -146,7 +150,7 @@ def test_fields_put_together_at_random(fields: list[bytes], ordered: bool) -> No
 
 
 @settings(deadline=None)
-@given(st.lists(predictions() | statements(), min_size=1, max_size=6), st.data())
+@given(st.lists(predictions() | others() | statements(), min_size=1, max_size=6), st.data())
 def test_bytes_changed_anywhere(entries: list[bytes], data: st.DataObject) -> None:
     packed = bytearray(pack(entries))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -166,10 +170,10 @@ def test_random_bytes(packed: bytes) -> None:
 @pytest.mark.parametrize("size", [0x3501, 0x3520, 0x3801, 0x3810])
 def test_length_that_looks_like_a_field(kernel: Any, size: int) -> None:
     """The length of the next entry, read as one more field of this one, is a duration or a status."""
-    statement = b"\x1a" + pack([prediction()] * (size // 84 + 1))[: size - 1]
+    statement = attestation(size, pack([prediction()] * (size // 84 + 1)))
     entries = [prediction(), statement] * 3 + [prediction(duration=5), statement, prediction()]
-    count, hashes, *_, others = kernel.scan(pack(entries))
-    assert (count, len(others)) == (9, 4)
+    count, hashes, *_, found = kernel.scan(pack(entries))
+    assert (count, len(found)) == (9, 4)
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
 
 
@@ -178,6 +182,10 @@ REFUSED_ENTRIES = {
     "0x02 is not the tag of a kind": (b"\x02\x00", 0),
     "0x82 is not the tag of a kind": (b"\x82\x01\x00", 0),
     "0x08 is not the tag of a kind": (b"\x08\x01", 0),
+    "entry: begins with 0x3a, which is no kind": (b"\x3a\x01", 0),
+    "entry: says 45 bytes follow, 44 do": (SMALL[:-1], 1),
+    "block.previous_block_hash: is 31 bytes; it must be 32": (b"\x4a\x2c" + SMALL[2:-33] + b"\x1f" + bytes(31), 15),
+    "seal.body: is empty": (b"\x12\x02\x0a\x00", 4),
     "length is a varint without an end": (b"\x0a", 1),
     "length is not a varint in its shortest form": (b"\x0a\xd2\x00" + prediction()[2:], 1),
     "claims 83 bytes, but 82 follow": (b"\x0a\x53" + prediction()[2:], 1),
@@ -200,7 +208,7 @@ def test_refused_entry(kernel: Any, reason: str) -> None:
     if "82 follow" in reason or "missing" in reason:
         offset = 1 if "follow" in reason else len(entry)
     with pytest.raises(MalformedEntryError) as caught:
-        kernel.scan(pack([prediction(), b"\x12\x00", entry, prediction()]))
+        kernel.scan(pack([prediction(), SMALL, entry, prediction()]))
     assert (caught.value.place, caught.value.offset) == (2, offset)
     assert reason.partition(",")[0] in str(caught.value)
     assert "entry 2:" in str(caught.value)
@@ -212,7 +220,7 @@ REFUSED_BATCHES = {
     "claims 5 bytes, but only 4 are left": (VALID + b"\x00\x05\x12\x00\x00\x00", len(VALID)),
     "entry 1 has the length 0": (VALID + b"\x00\x00" + VALID, len(VALID)),
     "entry 0 has the length 0": (b"\x00\x00", 0),
-    "more than 16385 entries": (pack([b"\x12"]) * 16_386, 3 * 16_385),
+    "more than 16385 entries": (pack([prediction()]) * 16_386, len(VALID) * 16_385),
     "at most 4194304": (pack([b"\x12" + bytes(65_534)]) * 64, 4 * MIB),
 }
 
@@ -225,7 +233,7 @@ def test_refused_batch(kernel: Any, reason: str) -> None:
     assert caught.value.offset == offset
 
 
-@pytest.mark.parametrize("entry", [prediction(request_id=b"x" * 16), b"\x12"])
+@pytest.mark.parametrize("entry", [prediction(request_id=b"x" * 16), SMALL])
 def test_greatest_batch(kernel: Any, entry: bytes) -> None:
     assert kernel.scan(pack([entry]) * 16_385)[0] == 16_385
     with pytest.raises(MalformedBatchError, match="more than 16385 entries") as caught:
@@ -234,14 +242,14 @@ def test_greatest_batch(kernel: Any, entry: bytes) -> None:
 
 
 def test_greatest_entry(kernel: Any) -> None:
-    entry = b"\x12" + bytes(65_534)
+    entry = run(65_535)
     assert kernel.scan(pack([entry, entry]))[1] == sha256(b"\0" + entry).digest() * 2
 
 
 def test_hashes_of_all_lengths(kernel: Any) -> None:
     for size in [*range(1, 200), 1000, 4095]:
         entries = [bytes([0x12]) * length for length in (size, size + 1, 1, size + 64, 3)]
-        assert kernel.scan(pack(entries))[1] == b"".join(sha256(b"\0" + entry).digest() for entry in entries), size
+        assert kernel.leaf_hashes(pack(entries)) == b"".join(sha256(b"\0" + entry).digest() for entry in entries), size
 
 
 def test_leaf_hashes_looks_into_nothing(kernel: Any) -> None:
@@ -303,7 +311,7 @@ def test_buffer_changed_meanwhile(kernel: Any) -> None:
 def test_hostile_bytes_do_not_make_it_slow(kernel: Any) -> None:
     """Lookalikes inside large statements are matched in vain at most once each run, not once each entry."""
     lookalikes = pack([prediction()]) * 200
-    entries = [prediction(), (b"\x1a" + lookalikes)[:0x3801]] * 250
+    entries = [prediction(), attestation(0x3801, lookalikes)] * 250
     packed = pack(entries)
     begin = time.thread_time()
     assert kernel.scan(packed)[0] == 500

@@ -30,6 +30,9 @@
 
 typedef struct {
     PyObject *explain;         /* _kernel_checks.explain: always raises */
+    PyObject *explain_strict;  /* _kernel_checks.explain_strict: always raises */
+    PyObject *strict_bytes;    /* what the tables were read from */
+    strict_tables *strict;     /* NULL until they are handed over; then never changed */
     PyObject *malformed_error; /* errors.MalformedError */
 } module_state;
 
@@ -127,9 +130,69 @@ static PyObject *binding_counts(const walk *w)
     return counts;
 }
 
+/* The tables of the strict encoding; NULL, with an exception, if nobody handed them over. */
+static const strict_tables *strict_rules(module_state *state)
+{
+    if (!state->strict)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the kernel does not know the strict encoding; import lineage_ledger.formats.strict first");
+    return state->strict;
+}
+
+static PyObject *kernel_learn_strict(PyObject *module, PyObject *bytes)
+{
+    module_state *state = PyModule_GetState(module);
+    char *data;
+    Py_ssize_t size;
+    const char *problem;
+    if (PyBytes_AsStringAndSize(bytes, &data, &size) < 0)
+        return NULL;
+    if (state->strict) {
+        int same = PyObject_RichCompareBool(bytes, state->strict_bytes, Py_EQ);
+        if (same == 0)
+            PyErr_SetString(PyExc_ValueError, "the kernel has other tables of the strict encoding already");
+        return same == 1 ? Py_NewRef(Py_None) : NULL;
+    }
+    state->strict = strict_load((const uint8_t *)data, (size_t)size, &problem);
+    if (!state->strict)
+        return PyErr_Format(PyExc_ValueError, "tables of the strict encoding: %s", problem);
+    state->strict_bytes = Py_NewRef(bytes);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *kernel_check_strict(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    module_state *state = PyModule_GetState(module);
+    const strict_tables *tables = strict_rules(state);
+    char *data;
+    Py_ssize_t size;
+    if (!tables)
+        return NULL;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "check_strict takes a place and bytes");
+        return NULL;
+    }
+    size_t place = PyLong_AsSize_t(arguments[0]);
+    if ((place == (size_t)-1 && PyErr_Occurred()) || PyBytes_AsStringAndSize(arguments[1], &data, &size) < 0)
+        return NULL;
+    if (place >= tables->message_count)
+        return PyErr_Format(PyExc_ValueError, "there is no message %zu of the strict encoding", place);
+    if (is_strict(tables, place, (const uint8_t *)data, (size_t)size))
+        return Py_NewRef(Py_None);
+    PyObject *returned = PyObject_CallFunctionObjArgs(state->explain_strict, arguments[0], arguments[1], NULL);
+    if (returned) {
+        Py_DECREF(returned);
+        PyErr_SetString(PyExc_SystemError, "explain_strict returned");
+    }
+    return NULL;
+}
+
 static PyObject *hash_packed(PyObject *module, PyObject *object, int scan)
 {
     module_state *state = PyModule_GetState(module);
+    const strict_tables *tables = scan ? strict_rules(state) : NULL;
+    if (scan && !tables)
+        return NULL;
     Py_ssize_t max_bytes = scan ? MAX_BATCH_BYTES : MAX_PACKED_BYTES;
     Py_ssize_t max_entries = scan ? MAX_BATCH_ENTRIES : MAX_PACKED_BYTES;
     packed_entries p;
@@ -138,6 +201,7 @@ static PyObject *hash_packed(PyObject *module, PyObject *object, int scan)
     PyObject *returned = NULL;
     if (packed_hold(&p, state, object, max_bytes) < 0)
         return NULL;
+    p.walk.strict = tables;
     Py_BEGIN_ALLOW_THREADS
     result = walk_entries(&p.walk, p.data, p.size, (size_t)max_entries, scan);
     if (result == WALKED) {
@@ -537,14 +601,17 @@ static int module_execute(PyObject *module)
     module_state *state = PyModule_GetState(module);
     choose_compress(1);
     state->explain = import_attribute("lineage_ledger._kernel_checks", "explain");
+    state->explain_strict = import_attribute("lineage_ledger._kernel_checks", "explain_strict");
     state->malformed_error = import_attribute("lineage_ledger.errors", "MalformedError");
-    return state->explain && state->malformed_error ? 0 : -1;
+    return state->explain && state->explain_strict && state->malformed_error ? 0 : -1;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     module_state *state = PyModule_GetState(module);
     Py_VISIT(state->explain);
+    Py_VISIT(state->explain_strict);
+    Py_VISIT(state->strict_bytes);
     Py_VISIT(state->malformed_error);
     return 0;
 }
@@ -553,8 +620,18 @@ static int module_clear(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->explain);
+    Py_CLEAR(state->explain_strict);
+    Py_CLEAR(state->strict_bytes);
     Py_CLEAR(state->malformed_error);
     return 0;
+}
+
+static void module_free(void *module)
+{
+    module_state *state = PyModule_GetState(module);
+    module_clear(module);
+    if (state)
+        free(state->strict);
 }
 
 /* Walks the length fields alone: the sequencer asks for every 256th entry of a whole group. */
@@ -599,6 +676,9 @@ static PyObject *kernel_entry_offsets(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
+    {"learn_strict", kernel_learn_strict, METH_O, "See lineage_ledger.kernel.learn_strict."},
+    {"check_strict", (PyCFunction)(void (*)(void))kernel_check_strict, METH_FASTCALL,
+     "See lineage_ledger.kernel.check_strict."},
     {"scan", kernel_scan, METH_O, "See lineage_ledger.kernel.scan."},
     {"leaf_hashes", kernel_leaf_hashes, METH_O, "See lineage_ledger.kernel.leaf_hashes."},
     {"entry_offsets", kernel_entry_offsets, METH_VARARGS, "See lineage_ledger.kernel.entry_offsets."},
@@ -622,6 +702,7 @@ static struct PyModuleDef definition = {
     .m_slots = slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&definition); }

@@ -6,6 +6,7 @@ is told does not depend on whether a compiler was at hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from lineage_ledger.errors import MalformedBatchError, MalformedEntryError
@@ -18,6 +19,12 @@ MAX_PACKED_BYTES = 32 << 20  # of packed entries that are only split and hashed
 LENGTH_SIZE = 2
 PREDICTION_TAG = 0x0A
 KIND_TAGS = frozenset(kind << 3 | 2 for kind in range(1, 16))
+
+
+ENTRY = 0
+"""Place of an entry among the messages of the strict encoding."""
+
+_scan_strict: Callable[[int, bytes], None] | None = None
 
 
 class Prediction(NamedTuple):
@@ -122,6 +129,33 @@ def check_prediction(entry: bytes, place: int) -> Prediction:
     return Prediction(values["binding_row"], request_id, values["start_time_unix_ns"])
 
 
+def learn_strict(scan_message: Callable[[int, bytes], None]) -> None:
+    """Take the scanner of the strict encoding, which refuses a message of that place or returns."""
+    global _scan_strict
+    _scan_strict = scan_message
+
+
+def check_strict(place: int, data: bytes) -> None:
+    """See `lineage_ledger.kernel.check_strict`."""
+    if _scan_strict is None:
+        raise RuntimeError("the kernel does not know the strict encoding; import lineage_ledger.formats.strict first")
+    _scan_strict(place, data)
+
+
+def check_strict_entry(entry: bytes, place: int) -> None:
+    """Check one entry of any kind, the one at `place` of its batch; MalformedEntryError if it is malformed."""
+    try:
+        check_strict(ENTRY, entry)
+    except MalformedEntryError as error:
+        raise MalformedEntryError(f"entry {place}: {error}", place=place, offset=error.offset) from None
+
+
+def explain_strict(place: int, data: bytes) -> NoReturn:
+    """Raise what is wrong with a message that the C kernel refused (called from C)."""
+    check_strict(place, data)
+    raise SystemError("the C kernel refused a message that is strictly encoded; it was not taken")
+
+
 def explain(packed: Buffer, place: int, position: int, max_bytes: int, max_entries: int) -> NoReturn:
     """Raise what is wrong with the entry at `position`, for a kernel that refused it (called from C)."""
     content = as_bytes(packed)
@@ -131,8 +165,10 @@ def explain(packed: Buffer, place: int, position: int, max_bytes: int, max_entri
     check_kind(entry, place)
     if entry[0] == PREDICTION_TAG:
         check_prediction(entry, place)
+    else:
+        check_strict_entry(entry, place)
     # Fail closed: the caller's buffer changed meanwhile, or the two kernels differ.
-    raise MalformedBatchError(f"entry {place} was refused; on a second look it seems well-formed", offset=position)
+    raise SystemError(f"the C kernel refused entry {place}, which is strictly encoded; the batch was not taken")
 
 
 def _value(entry: bytes, tag_position: int, place: int, field: _Field) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-/* Packed entries: where each lies, whether predictions are strictly encoded, leaf hashes.
+/* Packed entries: where each lies, whether it is strictly encoded, leaf hashes.
  *
  * Hostile input: a length is read once, held against what is left, and only then used. This file only decides whether
  * an entry is well-formed; what is wrong with it is said by `_kernel_checks.explain`.
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "_kernel_sha256.h"
+#include "_kernel_strict.h"
 
 enum { LENGTH_SIZE = 2, PREDICTION_TAG = 0x0a };
 
@@ -25,6 +26,7 @@ typedef struct {
     size_t position; /* where the walk ended: of the entry refused, if one was */
     uint32_t binding_counts[256];
     uint64_t earliest, latest;
+    const strict_tables *strict; /* NULL: entries that are no predictions are not looked into */
 } walk;
 
 enum walk_result { WALKED, REFUSED, NO_MEMORY };
@@ -118,7 +120,7 @@ static enum walk_result walk_entries(walk *w, const uint8_t *packed, size_t size
                 w->earliest = start_time;
             if (start_time > w->latest)
                 w->latest = start_time;
-        } else if (scan && !is_kind_tag(*p))
+        } else if (scan && (!is_kind_tag(*p) || (w->strict && !is_strict(w->strict, STRICT_ENTRY, p, e->size))))
             return REFUSED;
         w->count++;
         w->position += LENGTH_SIZE + e->size;

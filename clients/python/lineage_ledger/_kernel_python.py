@@ -27,6 +27,8 @@ from lineage_ledger._kernel_checks import (
     check_kind,
     check_prediction,
     check_size,
+    check_strict,
+    check_strict_entry,
 )
 from lineage_ledger.errors import MalformedError
 
@@ -80,9 +82,17 @@ class _Parsed(NamedTuple):
     others: list[tuple[int, int, int]]
 
 
+__all__ = ["check_strict"]
+
+
+def learn_strict(tables: bytes) -> None:
+    """The tables are the C kernel's; this one asks the scanner that `_kernel_checks` has."""
+    del tables
+
+
 def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...]]:
     """See `lineage_ledger.kernel.scan`."""
-    parsed = _parse(as_bytes(packed), MAX_BATCH_BYTES, MAX_BATCH_ENTRIES)
+    parsed = _parse(as_bytes(packed), MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, strict=True)
     starts = struct.unpack(f"<{len(parsed.starts)}Q", b"".join(parsed.starts)) or (0,)
     counts = [0] * 256
     for row in set(parsed.rows) - {b""}:
@@ -149,7 +159,7 @@ def request_id_rows(parts: Sequence[Buffer], first_offset: int) -> tuple[int, by
     rows: list[bytes] = []
     others: list[tuple[int, bytes]] = []
     for content in contents:
-        parsed = _parse(content, MAX_PACKED_BYTES, MAX_PACKED_BYTES)
+        parsed = _parse(content, MAX_PACKED_BYTES, MAX_PACKED_BYTES, strict=False)
         _check_offsets(at, len(parsed.entries))
         rows += [
             sha256(request_id[1:]).digest()[:_REQUEST_HASH_SIZE] + offset.to_bytes(3, "big")
@@ -219,7 +229,8 @@ class _RowAt:
         return bytes(self._rows[place * ROW_SIZE : (place + 1) * ROW_SIZE])
 
 
-def _parse(packed: bytes, max_bytes: int, max_entries: int) -> _Parsed:
+def _parse(packed: bytes, max_bytes: int, max_entries: int, *, strict: bool) -> _Parsed:
+    """Parse packed entries; those that are no predictions are looked into only if `strict`."""
     check_size(packed, max_bytes)
     parsed = _Parsed([], [], [], [], [])
     position = 0
@@ -229,7 +240,7 @@ def _parse(packed: bytes, max_bytes: int, max_entries: int) -> _Parsed:
             position = sum(map(len, parsed.entries[:max_entries])) + LENGTH_SIZE * max_entries
             check_frame(packed, max_entries, position, max_entries)
         if position < len(packed):
-            position += _parse_one(packed, position, parsed, max_entries)
+            position += _parse_one(packed, position, parsed, max_entries, strict=strict)
     return parsed
 
 
@@ -249,7 +260,7 @@ def _parse_predictions(packed: bytes, position: int, parsed: _Parsed) -> int:
     return sum(map(len, entries)) + LENGTH_SIZE * count
 
 
-def _parse_one(packed: bytes, position: int, parsed: _Parsed, max_entries: int) -> int:
+def _parse_one(packed: bytes, position: int, parsed: _Parsed, max_entries: int, *, strict: bool) -> int:
     """Parse the one entry at `position`, of whatever kind; the number of bytes it takes."""
     place = len(parsed.entries)
     length = check_frame(packed, place, position, max_entries)
@@ -264,6 +275,8 @@ def _parse_one(packed: bytes, position: int, parsed: _Parsed, max_entries: int) 
             request_id = bytes([len(prediction.request_id)]) + prediction.request_id
         parsed.starts.append(prediction.start_time_unix_ns.to_bytes(8, "little"))
     else:
+        if strict:
+            check_strict_entry(entry, place)
         parsed.others.append((place, start, length))
     parsed.entries.append(entry)
     parsed.rows.append(row)

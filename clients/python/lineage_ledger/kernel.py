@@ -13,11 +13,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from lineage_ledger import _kernel_checks
 from lineage_ledger._kernel_checks import Buffer
 from lineage_ledger.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
 
@@ -53,13 +54,26 @@ class ScannedBatch(NamedTuple):
     others: tuple[tuple[int, int, int], ...]  # entries that are no predictions: place, offset of the entry, its length
 
 
-def scan(packed: Buffer) -> ScannedBatch:
-    """Split packed entries, check every prediction against the strict encoding and hash all leaves.
+def learn_strict(tables: bytes, scan_message: Callable[[int, bytes], None]) -> None:
+    """Take the rules of the strict encoding, which `formats.strict` hands over once, when it is imported.
 
-    Entries of other kinds are hashed and listed; checking them is the caller's (`formats.strict`).
+    `tables` are what `formats.strict_tables` wrote; `scan_message` checks the message of a place in them and says what
+    is wrong with it. Raises ValueError if the C kernel cannot go by the tables, or has others already.
+    """
+    _kernel_checks.learn_strict(scan_message)
+    _kernel.learn_strict(tables)
+
+
+def check_strict(place: int, data: bytes) -> None:
+    """Check the message of this place in the tables (0: an entry); MalformedEntryError if it is malformed."""
+    _kernel.check_strict(place, data)
+
+
+def scan(packed: Buffer) -> ScannedBatch:
+    """Split packed entries, check each against the strict encoding, and hash all leaves.
 
     Raises MalformedBatchError if the bytes do not split into entries of 1 to 65,535 bytes, or are more than 16,385
-    entries or 4 MiB; MalformedEntryError for the first prediction, or tag of no kind, that is malformed.
+    entries or 4 MiB; MalformedEntryError for the first entry that is malformed.
     """
     return ScannedBatch._make(_kernel.scan(packed))
 

@@ -1,6 +1,7 @@
 """Rules of the strict encoding that span fields (proto/README.md, "Strict encoding", the table of messages).
 
-Each check gets one message whose fields were already checked one by one, and refuses it or returns.
+Each check gets one message whose fields were already checked one by one, and refuses it or returns. The C kernel has
+one of the same name for each (`_kernel_strict.h`); `strict_tables` says what that is told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from lineage_ledger.errors import MalformedEntryError
 from lineage_ledger.v1 import entry_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MAX_SEAL_BYTES: Final = 32_000
 DIGEST_BYTES: Final[Mapping[int, int]] = {
@@ -104,25 +105,21 @@ def both_times_or_none(body: Fields) -> None:
             body.refuse(other, f"is missing; {name} is present, and there are both or none")
 
 
-def ranges_apart(name: str) -> Callable[[Fields], None]:
-    """Ranges [first, first + count) of the field ascend, and neither overlap nor touch."""
-
-    def check(message: Fields) -> None:
-        end = -1
-        for place, element in enumerate(message.messages(name)):
-            first, count = element.number("first"), element.number("count")
-            if first <= end:
-                refuse(
-                    element.path,
-                    element.start,
-                    f"starts at {first}; after range {place - 1}, which ends before {end}, it must start above {end} "
-                    "(ascending, not touching)",
-                )
-            end = first + count
-            if end >= 1 << 64:
-                refuse(element.path, element.start, f"ends at {end}; first + count must be below 2^64")
-
-    return check
+def ranges_apart(name: str, message: Fields) -> None:
+    """Ranges [first, first + count) of the field `name` ascend, and neither overlap nor touch."""
+    end = -1
+    for place, element in enumerate(message.messages(name)):
+        first, count = element.number("first"), element.number("count")
+        if first <= end:
+            refuse(
+                element.path,
+                element.start,
+                f"starts at {first}; after range {place - 1}, which ends before {end}, it must start above {end} "
+                "(ascending, not touching)",
+            )
+        end = first + count
+        if end >= 1 << 64:
+            refuse(element.path, element.start, f"ends at {end}; first + count must be below 2^64")
 
 
 def digest_length(digest: Fields) -> None:

@@ -1,11 +1,13 @@
 """What values the fields of each message may have: the comments of `entry.proto` as one table.
 
-The wire form (field order, varints, wire types, UTF-8, no defaults) follows from the descriptors and is checked in
-`strict`; here is only what the descriptors cannot say. proto/README.md, "Strict encoding", rule 6 and its table.
+The wire form (field order, varints, wire types, UTF-8, no defaults) follows from the descriptors, which
+`strict_scanner` joins with this; here is only what they cannot say. proto/README.md, "Strict encoding", rule 6 and its
+table.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lineage_ledger.formats import strict_checks as checks
@@ -111,7 +113,7 @@ RULES: Final[Mapping[str, MessageRules]] = {
             "predecessor": ANY,
             "closing": ANY,
         },
-        [checks.first_seal_opens, checks.both_times_or_none, checks.ranges_apart("lost")],
+        [checks.first_seal_opens, checks.both_times_or_none, partial(checks.ranges_apart, "lost")],
     ),
     "NumberRange": MessageRules({"first": ANY, "count": required(ANY)}),
     "Binding": MessageRules({"deployment_hash": HASH, "count": ANY}),
@@ -212,7 +214,7 @@ RULES: Final[Mapping[str, MessageRules]] = {
     "Removal": MessageRules({"body": carried("RemovalBody"), **_ADMIN_SIGNED}),
     "RemovalBody": MessageRules(
         {"policy": required(LABEL), "ranges": required(repeated(1_024)), "time_unix_ns": TIME},
-        [checks.ranges_apart("ranges")],
+        [partial(checks.ranges_apart, "ranges")],
     ),
     "IndexRange": MessageRules({"first": ANY, "count": required(ANY)}),
     "LedgerKey": MessageRules(
