@@ -37,8 +37,11 @@ class Result:
         return cls(name, statistics.median(values), unit, (min(values), max(values)), len(values), params)
 
 
-def report(benchmark: str, results: Sequence[Result], *, as_json: bool) -> None:
-    """Print results: one JSON object, or a line each."""
+def report(
+    benchmark: str, results: Sequence[Result], *, as_json: bool, not_run: Mapping[str, str] | None = None
+) -> None:
+    """Print results: one JSON object, or a line each. `not_run` says of what was left out why."""
+    left_out = not_run or {}
     if as_json:
         document = {
             "benchmark": benchmark,
@@ -52,13 +55,21 @@ def report(benchmark: str, results: Sequence[Result], *, as_json: bool) -> None:
             },
             "versions": {"python": platform.python_version(), "kernel": kernel.KERNEL, **_versions()},
             "results": [asdict(result) for result in results],
+            "not_run": [{"name": name, "reason": reason} for name, reason in left_out.items()],
         }
         json.dump(document, sys.stdout, indent=2)
         print()
         return
     for result in results:
-        low, high = result.spread
-        print(f"{result.name:40} {result.value:>14,.1f} {result.unit}  ({low:,.1f} to {high:,.1f}, {result.runs} runs)")
+        low, high = map(_text, result.spread)
+        runs = f"{result.runs} run{'s' if result.runs > 1 else ''}"
+        print(f"{result.name:40} {_text(result.value):>14} {result.unit}  ({low} to {high}, {runs})")
+    for name, reason in left_out.items():
+        print(f"{name}: not run: {reason}")
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def _commit() -> str:

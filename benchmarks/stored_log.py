@@ -49,7 +49,7 @@ def make(root: Path, entries: int, batch_entries: int) -> Verifier:
         sealer = ChainSealer(_ORIGIN, key)
         waiting: deque[Future[Outcome]] = deque()
         waiting.append(_submit(ledger, check_batch(sealer.open(None).packed or b"", _ORIGIN)))
-        lineage = _lineage()
+        lineage = lineage_statements()
         deployment_hash = statement.statement_hash(lineage[-1])
         start = len(lineage)
         sealed = sealer.seal(Cut(0, start, packed.pack(lineage), start, []), [])
@@ -67,7 +67,7 @@ def make(root: Path, entries: int, batch_entries: int) -> Verifier:
         ledger.close()
 
 
-def _lineage() -> list[bytes]:
+def lineage_statements() -> list[bytes]:
     """Statements on the way from a prediction; the deployment is the last."""
     data, code, environment, model = (
         f"sha256:{hashlib.sha256(name).hexdigest()}" for name in (b"data", b"code", b"environment", b"model")
