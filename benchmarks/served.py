@@ -51,3 +51,5 @@ def served(data: Path, *options: str, command: Sequence[str] = (sys.executable, 
     finally:
         process.terminate()
         process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()

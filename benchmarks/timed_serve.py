@@ -65,12 +65,12 @@ def main() -> None:
     # Whoever started this may be killed, and must find the ledger free when it comes again.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     times = Path(sys.argv.pop(1)).open("a", buffering=1, encoding="ascii")  # noqa: SIM115  # open until the end
-    make_server = grpc.server
+    make_server: Callable[..., grpc.Server] = grpc.server
 
     def with_clock(*arguments: Any, interceptors: Sequence[Any] = (), **options: Any) -> grpc.Server:
         return make_server(*arguments, interceptors=[*interceptors, Timing(times)], **options)
 
-    grpc.server = with_clock
+    grpc.server = with_clock  # type: ignore[assignment]  # it takes what that takes, and gives what that gives
     from lineage_ledger_server.cli.serve import serve
 
     serve()
