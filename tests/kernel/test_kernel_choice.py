@@ -63,6 +63,7 @@ def test_named_results() -> None:
     batch = kernel.scan(pack([prediction(row=2), SMALL]))
     assert (batch.count, len(batch.leaf_hashes), batch.binding_counts) == (2, 64, (0, 1))
     assert (batch.earliest_start_time_unix_ns, batch.latest_start_time_unix_ns) == (TIME, TIME)
+    assert batch.other_tags == b"\x4a"
     assert batch.others == ((1, len(pack([prediction()])) + 2, len(SMALL)),)
     assert kernel.leaf_hashes(pack([SMALL])) == kernel.scan(pack([SMALL])).leaf_hashes
     assert kernel.tile_roots(bytes(8192)) == kernel.tree_root(bytes(8192))

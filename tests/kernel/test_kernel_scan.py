@@ -63,26 +63,28 @@ def test_finds_everything(kernel: Any) -> None:
         prediction(row=2, start=TIME + 9, output=False, status=1),
         attestation(300),
     ]
-    count, hashes, counts, earliest, latest, found = kernel.scan(pack(entries))
+    count, hashes, counts, earliest, latest, found, tags = kernel.scan(pack(entries))
     assert count == 5
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
     assert (len(counts), counts[1], counts[199], sum(counts)) == (200, 2, 1, 3)
     assert (earliest, latest) == (TIME, TIME + 9)
     offset = 2 + len(entries[0]) + 2
     assert found == ((1, offset, len(SMALL)), (4, len(pack(entries)) - 300, 300))
+    assert tags == b"\x4a\x32"
 
 
 def test_no_entries(kernel: Any) -> None:
-    assert kernel.scan(b"") == (0, b"", (), 0, 0, ())
+    assert kernel.scan(b"") == (0, b"", (), 0, 0, (), b"")
 
 
 @settings(deadline=None)
 @given(st.lists(predictions() | others(), max_size=20))
 def test_accepts_what_is_well_formed(entries: list[bytes]) -> None:
-    count, hashes, counts, _, _, found = all_outcomes(pack(entries))
+    count, hashes, counts, _, _, found, tags = all_outcomes(pack(entries))
     assert (count, sum(counts)) == (len(entries), len(entries) - len(found))
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
     assert [place for place, _, _ in found] == [place for place, entry in enumerate(entries) if entry[0] != 0x0A]
+    assert tags == bytes(entries[place][0] for place, _, _ in found)
     for place, offset, length in found:
         assert pack(entries)[offset : offset + length] == entries[place]
 
@@ -172,7 +174,7 @@ def test_length_that_looks_like_a_field(kernel: Any, size: int) -> None:
     """The length of the next entry, read as one more field of this one, is a duration or a status."""
     statement = attestation(size, pack([prediction()] * (size // 84 + 1)))
     entries = [prediction(), statement] * 3 + [prediction(duration=5), statement, prediction()]
-    count, hashes, *_, found = kernel.scan(pack(entries))
+    count, hashes, *_, found, _ = kernel.scan(pack(entries))
     assert (count, len(found)) == (9, 4)
     assert hashes == b"".join(sha256(b"\0" + entry).digest() for entry in entries)
 

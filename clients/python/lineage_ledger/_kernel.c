@@ -94,26 +94,37 @@ static PyObject *packed_fail(packed_entries *p, module_state *state, enum walk_r
     return NULL;
 }
 
-static PyObject *other_entries(const walk *w)
+static Py_ssize_t other_count(const walk *w)
 {
     Py_ssize_t count = 0;
     for (size_t place = 0; place < w->count; place++)
         count += !w->entries[place].binding_row;
-    PyObject *others = PyTuple_New(count);
-    if (!others)
-        return NULL;
-    count = 0;
-    for (size_t place = 0; place < w->count; place++) {
+    return count;
+}
+
+static PyObject *other_entries(const walk *w)
+{
+    PyObject *others = PyTuple_New(other_count(w));
+    Py_ssize_t count = 0;
+    for (size_t place = 0; others && place < w->count; place++) {
         const entry *e = &w->entries[place];
         if (e->binding_row)
             continue;
         PyObject *other = Py_BuildValue("(nIH)", (Py_ssize_t)place, (unsigned)e->offset, (unsigned short)e->size);
-        if (!other || PyTuple_SetItem(others, count++, other) < 0) {
-            Py_DECREF(others);
-            return NULL;
-        }
+        if (!other || PyTuple_SetItem(others, count++, other) < 0)
+            Py_CLEAR(others);
     }
     return others;
+}
+
+static PyObject *other_tags(const walk *w, const uint8_t *packed)
+{
+    PyObject *tags = PyBytes_FromStringAndSize(NULL, other_count(w));
+    char *tag = tags ? PyBytes_AsString(tags) : NULL;
+    for (size_t place = 0; tag && place < w->count; place++)
+        if (!w->entries[place].binding_row)
+            *tag++ = (char)packed[w->entries[place].offset];
+    return tags;
 }
 
 static PyObject *binding_counts(const walk *w)
@@ -218,12 +229,15 @@ static PyObject *hash_packed(PyObject *module, PyObject *object, int scan)
     else if (!scan)
         returned = PyBytes_FromStringAndSize((const char *)hashes, size);
     else {
-        PyObject *counts = binding_counts(&p.walk), *others = counts ? other_entries(&p.walk) : NULL;
-        if (others)
-            returned = Py_BuildValue("(ny#OKKO)", (Py_ssize_t)p.walk.count, (const char *)hashes, size, counts,
-                                     (unsigned long long)p.walk.earliest, (unsigned long long)p.walk.latest, others);
+        PyObject *counts = binding_counts(&p.walk), *others = other_entries(&p.walk),
+                 *tags = other_tags(&p.walk, p.data);
+        if (counts && others && tags)
+            returned = Py_BuildValue("(ny#OKKOO)", (Py_ssize_t)p.walk.count, (const char *)hashes, size, counts,
+                                     (unsigned long long)p.walk.earliest, (unsigned long long)p.walk.latest, others,
+                                     tags);
         Py_XDECREF(counts);
         Py_XDECREF(others);
+        Py_XDECREF(tags);
     }
     free(hashes);
     packed_release(&p);

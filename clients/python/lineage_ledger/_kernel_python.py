@@ -90,7 +90,7 @@ def learn_strict(tables: bytes) -> None:
     del tables
 
 
-def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...]]:
+def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...], bytes]:
     """See `lineage_ledger.kernel.scan`."""
     parsed = _parse(as_bytes(packed), MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, strict=True)
     starts = struct.unpack(f"<{len(parsed.starts)}Q", b"".join(parsed.starts)) or (0,)
@@ -99,7 +99,9 @@ def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[t
         counts[row[0] if len(row) == 1 else row[0] & 0x7F | 0x80] = parsed.rows.count(row)
     greatest = max((row for row in range(256) if counts[row]), default=0)
     hashes = b"".join([sha256(b"\0" + entry).digest() for entry in parsed.entries])
-    return len(parsed.entries), hashes, tuple(counts[1 : greatest + 1]), min(starts), max(starts), tuple(parsed.others)
+    tags = bytes([parsed.entries[place][0] for place, _, _ in parsed.others])
+    counted = tuple(counts[1 : greatest + 1])
+    return len(parsed.entries), hashes, counted, min(starts), max(starts), tuple(parsed.others), tags
 
 
 def leaf_hashes(packed: Buffer) -> bytes:

@@ -52,6 +52,7 @@ class ScannedBatch(NamedTuple):
     earliest_start_time_unix_ns: int  # of the predictions; 0 if there is none
     latest_start_time_unix_ns: int
     others: tuple[tuple[int, int, int], ...]  # entries that are no predictions: place, offset of the entry, its length
+    other_tags: bytes  # first byte of each of them
 
 
 def learn_strict(tables: bytes, scan_message: Callable[[int, bytes], None]) -> None:

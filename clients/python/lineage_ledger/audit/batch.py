@@ -107,6 +107,6 @@ class OpenBatch:
         else:
             times = (self._earliest, self._latest)
         try:
-            check_batch(seal, ScannedBatch(body.count + 1, b"", counts, *times, ()), root)
+            check_batch(seal, ScannedBatch(body.count + 1, b"", counts, *times, (), b""), root)
         except SealError as error:
             self._add(Finding.at_entry(seal_index, error.reason.lower(), str(error), chain=body.chain_id))

@@ -8,6 +8,7 @@ from lineage_ledger import kernel
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.rules import Rules
 from lineage_ledger.errors import MalformedError
+from lineage_ledger.formats import strict
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.packed import frame
 from lineage_ledger.kernel import ScannedBatch
@@ -43,13 +44,13 @@ def pieces(packed: bytes, scanned: ScannedBatch) -> Iterator[tuple[int, ScannedB
 
 def feed_single(rules: Rules, index: int, entry: bytes, leaf_hash: bytes, add: Callable[[Finding], None]) -> None:
     """One entry of any kind, which may be malformed."""
-    if entry[0] != _PREDICTION_TAG:
-        rules.entry(index, entry, leaf_hash)
-        return
     try:
-        scanned = kernel.scan(frame(entry))
+        strict.check_entry(entry)
     except MalformedError as error:
         add(Finding.at_entry(index, "encoding", str(error)))
         rules.unusable(index, leaf_hash)
         return
-    rules.predictions(index, scanned)
+    if entry[0] == _PREDICTION_TAG:
+        rules.predictions(index, kernel.scan(frame(entry)))
+    else:
+        rules.entry(index, entry, leaf_hash)

@@ -135,7 +135,7 @@ class _Run:
             self._batch.add(index, scanned.leaf_hashes, scanned)
 
     def entry(self, index: int, entry: bytes, leaf_hash: bytes) -> None:
-        message = strict.parse_entry(entry)
+        message = entry_pb2.Entry.FromString(entry)
         kind = message.WhichOneof("kind")
         step = EntryStep(entry, leaf_hash)
         if kind != "seal" and entry[0] >> 3 in strict.PRODUCER_KINDS:

@@ -14,8 +14,8 @@ from lineage_ledger.audit.observer import Observer
 from lineage_ledger.audit.report import Finding
 from lineage_ledger.audit.state import BlockFacts, RulesState
 from lineage_ledger.audit.suspects import BlockMarks
-from lineage_ledger.errors import LineageError, MalformedError, SealError
-from lineage_ledger.formats import seal, strict
+from lineage_ledger.errors import LineageError, SealError
+from lineage_ledger.formats import seal
 from lineage_ledger.formats.statement import check_attestation_signature
 from lineage_ledger.kernel import ScannedBatch
 from lineage_ledger.v1 import entry_pb2
@@ -86,13 +86,8 @@ class Rules:
         self._batch.add(index, scanned.leaf_hashes, scanned)
 
     def entry(self, index: int, entry: bytes, leaf_hash: bytes) -> None:
-        """One entry of any other kind."""
-        try:
-            parsed = strict.parse_entry(entry)
-        except MalformedError as error:
-            self._add(Finding.at_entry(index, "encoding", str(error)))
-            self.unusable(index, leaf_hash)
-            return
+        """One entry of any other kind, strictly encoded."""
+        parsed = entry_pb2.Entry.FromString(entry)
         self.counts.entries += 1
         kind = parsed.WhichOneof("kind") or ""
         self._check_first(index, kind)

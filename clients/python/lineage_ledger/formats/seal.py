@@ -15,6 +15,8 @@ from lineage_ledger.formats import keys, merkle, strict
 from lineage_ledger.kernel import ScannedBatch
 from lineage_ledger.v1 import entry_pb2
 
+SEAL_TAG = 0x12
+"""First byte of a seal's entry."""
 MAX_SEAL_BYTES = 32_000
 MAX_BATCH_ENTRIES = 16_384
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -66,12 +68,18 @@ def build_seal(body: entry_pb2.SealBody, origin: str, key: keys.SigningKey) -> b
 
 
 def parse_seal(entry: bytes) -> ParsedSeal:
-    """Take a seal's entry apart; raises `MalformedEntryError` unless it is one, strictly encoded."""
-    seal = strict.parse_entry(entry)
-    if seal.WhichOneof("kind") != "seal":
+    """Take a seal's entry apart; raises `MalformedEntryError` unless it is strictly encoded, `SealError` if no seal."""
+    strict.check_entry(entry)
+    return take_apart(entry, merkle.leaf_hash(entry))
+
+
+def take_apart(entry: bytes, entry_hash: bytes) -> ParsedSeal:
+    """Take an entry apart that was found strictly encoded, whose leaf hash is known; `SealError` if it is no seal."""
+    if entry[0] != SEAL_TAG:
         raise SealError("the entry is not a seal", reason="MALFORMED_SEAL")
-    body = entry_pb2.SealBody.FromString(seal.seal.body)
-    return ParsedSeal(body, seal.seal.body, seal.seal.signature, merkle.leaf_hash(entry))
+    seal = entry_pb2.Entry.FromString(entry).seal
+    body_bytes = seal.body
+    return ParsedSeal(entry_pb2.SealBody.FromString(body_bytes), body_bytes, seal.signature, entry_hash)
 
 
 def check_seal(seal: ParsedSeal, origin: str) -> None:
