@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-import sysconfig
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,11 +36,18 @@ def build_fuzzer(out: Path, kernel: Path = KERNEL) -> Path:
     """checks.c under both sanitizers, driven by fuzz.c."""
     objects = [out / "checks.o", out / "fuzz.o"]
     out.mkdir(parents=True, exist_ok=True)
-    checks = (*_COMMON, *_STRICT, *SANITIZERS, f"-I{kernel}", "-fsanitize-coverage=trace-pc")
+    _write_tables(out / "strict_tables.h")
+    checks = (*_COMMON, *_STRICT, *SANITIZERS, f"-I{kernel}", f"-I{out}", "-fsanitize-coverage=trace-pc")
     run("gcc", *checks, "-c", SOURCES / "checks.c", "-o", objects[0])
     run("gcc", *_COMMON, *_STRICT, "-c", SOURCES / "fuzz.c", "-o", objects[1])
     run("gcc", *SANITIZERS, *objects, "-o", out / "fuzz")
     return out / "fuzz"
+
+
+def _write_tables(path: Path) -> None:
+    from lineage_ledger.formats.strict_tables import TABLES
+
+    path.write_text(f"static const uint8_t STRICT_TABLES[] = {{{','.join(map(str, TABLES))}}};\n")
 
 
 def build_vectors(out: Path, compiler: str = "gcc", flags: Sequence[str] = ()) -> Path:
@@ -50,14 +58,16 @@ def build_vectors(out: Path, compiler: str = "gcc", flags: Sequence[str] = ()) -
 
 
 def build_package(out: Path, kernel: Path = KERNEL) -> Path:
-    """A copy of the client's package whose C kernel is under both sanitizers; the folder to put on the path."""
-    package = out / "lineage_ledger"
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(kernel, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    flags = (*_COMMON, "-Wall", "-Wextra", "-Werror", *SANITIZERS, "-shared", "-fPIC")
-    include = sysconfig.get_path("include")
-    run("gcc", *flags, f"-I{include}", package / "_kernel.c", "-o", package / "_kernel.abi3.so")
-    return out
+    """The client with `kernel` as its package, its extensions under both sanitizers; the folder to put on the path."""
+    project = out / "client"
+    shutil.rmtree(project, ignore_errors=True)
+    built = shutil.ignore_patterns("*.so", "__pycache__", "build", "*.egg-info", "lineage_ledger")
+    shutil.copytree(KERNEL.parent, project, ignore=built)
+    shutil.copytree(kernel, project / "lineage_ledger", ignore=built)
+    flags = " ".join((*_COMMON, "-Wall", "-Wextra", "-Werror", *SANITIZERS))
+    environ = {**os.environ, "CC": "gcc", "CFLAGS": flags, "LINEAGE_BUILD_KERNEL": "c"}
+    run(sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", cwd=project, env=environ)
+    return project
 
 
 def seeds(folder: Path) -> Iterator[Path]:
@@ -68,6 +78,7 @@ def seeds(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     contents = corpus("packed") | {"many": pack(b"\x12" + bytes(size % 7) for size in range(40))}
     for name, entry in corpus("entry").items():
+        contents[f"entry-{name}"] = entry
         if name.startswith("prediction"):
             contents[name] = entry[3 if entry[1] & 0x80 else 2 :]
     for name, content in contents.items():
@@ -75,9 +86,9 @@ def seeds(folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def run(*command: str | Path) -> str:
-    """Standard output of a command; CalledProcessError with all that it printed if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Standard output of a command; RuntimeError with all that it printed if it fails."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout

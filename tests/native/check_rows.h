@@ -43,9 +43,11 @@ static void check_rows(const walk *w, const uint8_t *packed, uint32_t first_offs
     }
     qsort(expected, count, ROW_SIZE, compare_plain_rows);
     FOR_EACH_SHA256 {
-        uint8_t *rows = malloc(2 * w->count * ROW_SIZE + 1);
-        REQUIRE(rows);
+        uint8_t *rows = malloc(w->count * ROW_SIZE + 1), *spare = malloc(count * ROW_SIZE + 1);
+        REQUIRE(rows && spare);
         REQUIRE(make_rows(w, packed, first_offset, rows) == count);
+        sort_rows(rows, spare, count);
+        free(spare);
         REQUIRE(!memcmp(rows, expected, count * ROW_SIZE));
         REQUIRE(is_sorted(rows, count));
         free(rows);
@@ -53,34 +55,28 @@ static void check_rows(const walk *w, const uint8_t *packed, uint32_t first_offs
     free(expected);
 }
 
-/* The bytes are rows, in runs whose sizes the first bytes say. */
-static void check_merge(const uint8_t *data, size_t size)
+/* The bytes are rows, alike in as many bytes as the first one says: sorted, and each found, also where they are not. */
+static void check_sort_and_find(const uint8_t *data, size_t size)
 {
-    enum { RUNS = 9 };
-    cursor heap[RUNS];
-    uint8_t *runs[RUNS] = {0};
-    size_t count = 0, rows = size / ROW_SIZE, first = 0;
-    for (size_t run = 0; run < RUNS; run++) {
-        size_t left = rows - first, n = run + 1 < RUNS ? data[run % (size ? size : 1)] % 17u : left;
-        n = n < left ? n : left;
-        uint8_t *sorted = runs[run] = exactly(data + first * ROW_SIZE, n * ROW_SIZE);
-        int in_order = 1;
-        for (size_t i = 1; i < n; i++)
-            in_order &= compare_plain_rows(sorted + (i - 1) * ROW_SIZE, sorted + i * ROW_SIZE) <= 0;
-        REQUIRE(is_sorted(sorted, n) == in_order);
-        qsort(sorted, n, ROW_SIZE, compare_plain_rows);
-        if (n)
-            heap[count++] = (cursor){sorted, sorted + n * ROW_SIZE};
-        first += n;
+    size_t count = size / ROW_SIZE, alike = size ? data[0] % (ROW_SIZE + 1) : 0;
+    uint8_t *rows = exactly(data, count * ROW_SIZE), *spare = exactly(data, count * ROW_SIZE);
+    for (size_t i = 1; i < count; i++)
+        memcpy(rows + i * ROW_SIZE, rows, alike);
+    uint8_t *expected = exactly(rows, count * ROW_SIZE);
+    qsort(expected, count, ROW_SIZE, compare_plain_rows);
+    REQUIRE(is_sorted(rows, count) == !memcmp(rows, expected, count * ROW_SIZE));
+    for (size_t i = 0; i < count; i++)
+        REQUIRE(find_row(rows, count, data + i * ROW_SIZE) <= count);
+    sort_rows(rows, spare, count);
+    REQUIRE(!memcmp(rows, expected, count * ROW_SIZE));
+    for (size_t i = 0; i < 2 * count; i++) {
+        const uint8_t *wanted = i < count ? rows + i * ROW_SIZE : data + (i - count) * ROW_SIZE;
+        size_t place = find_row(rows, count, wanted);
+        REQUIRE(place == count || compare_plain_rows(rows + place * ROW_SIZE, wanted) >= 0);
+        REQUIRE(place == 0 || compare_plain_rows(rows + (place - 1) * ROW_SIZE, wanted) < 0);
     }
-    uint8_t *merged = malloc(rows * ROW_SIZE + 1), *expected = exactly(data, rows * ROW_SIZE);
-    REQUIRE(merged);
-    merge(heap, count, merged);
-    qsort(expected, rows, ROW_SIZE, compare_plain_rows);
-    REQUIRE(!memcmp(merged, expected, rows * ROW_SIZE));
-    for (size_t run = 0; run < RUNS; run++)
-        free(runs[run]);
-    free(merged);
+    free(rows);
+    free(spare);
     free(expected);
 }
 

@@ -3,7 +3,9 @@
  * This is a fuzz target in the form that libFuzzer calls. fuzz.c drives it where there is only gcc. Everything that the
  * kernel is given lies in memory of its own and of the exact size, so that a sanitizer sees one byte too many.
  */
+#include "check_hmac.h"
 #include "check_rows.h"
+#include "check_strict.h"
 #include "require.h"
 
 #include "_kernel_entries.h"
@@ -48,10 +50,10 @@ static void check_spans(const walk *w, enum walk_result result, const uint8_t *p
 
 static void check_packed(const uint8_t *packed, size_t size)
 {
-    for (int scan = 0; scan < 2; scan++) {
+    for (int scan = 0; scan < 3; scan++) {
         for (size_t max_entries = 1 << 25; max_entries; max_entries = max_entries > 5 ? 5 : 0) {
-            walk w = {0};
-            enum walk_result result = walk_entries(&w, packed, size, max_entries, scan);
+            walk w = {.strict = scan == 2 ? real_tables() : NULL};
+            enum walk_result result = walk_entries(&w, packed, size, max_entries, scan > 0);
             REQUIRE(result != NO_MEMORY);
             check_spans(&w, result, packed, size, max_entries);
             if (result == WALKED && scan)
@@ -112,8 +114,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *given, size_t size)
     check_packed(data, size);
     check_fields(data, size);
     check_tree(data, size);
+    check_strict(data, size);
+    check_hmac(data, size);
     if (size)
-        check_merge(data, size);
+        check_sort_and_find(data, size);
     free(data);
     return 0;
 }

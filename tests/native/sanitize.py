@@ -16,7 +16,7 @@ from typing import Final
 from tests.native import build
 
 OUT: Final = build.ROOT / ".cache/sanitize"
-RUNS: Final = 40_000
+RUNS: Final = 30_000
 _ENVIRONMENT: Final = {
     "LINEAGE_KERNEL": "c",
     # Every object of Python gets memory of its own: of what lies in pymalloc's arenas a sanitizer knows no ends.
@@ -44,7 +44,7 @@ def main() -> int:
 def fuzz(out: Path, runs: int, random_seed: int, kernel: Path = build.KERNEL) -> int:
     """Fuzz the functions in the headers of `kernel`; not 0 if there is a report."""
     fuzzer, last = build.build_fuzzer(out, kernel), out / "last-input"
-    command = [fuzzer, str(runs), str(random_seed), last, *build.seeds(out / "seeds")]
+    command: list[str | Path] = [fuzzer, str(runs), str(random_seed), last, *build.seeds(out / "seeds")]
     status = subprocess.run(command, check=False).returncode
     if status:
         print(f"again: {fuzzer} again {last}", file=sys.stderr)
@@ -53,7 +53,7 @@ def fuzz(out: Path, runs: int, random_seed: int, kernel: Path = build.KERNEL) ->
 
 def run_tests(out: Path, tests: str = "tests/kernel", kernel: Path = build.KERNEL) -> int:
     """Run the tests of the kernel against a build of the extension under sanitizers; not 0 if there is a report."""
-    package = build.build_package(out / "package", kernel)
+    package = build.build_package(out, kernel)
     preloaded = {"PYTHONPATH": str(package), "LD_PRELOAD": build.library("libasan.so")}
     environ = {**os.environ, **_ENVIRONMENT, **preloaded}
     loaded = [sys.executable, "-c", "from lineage_ledger import _kernel; print(_kernel.__file__)"]
