@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from lineage_ledger.formats.digest import parse_digest
 from lineage_ledger.trace import digest_key
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import CorruptValueError, DiskFullError, StoreError
-from lineage_ledger_server.index import indexer as indexer_module
+from lineage_ledger_server.index import stretch
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.index.lookup import LogStatements
-from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow, RunKey
+from lineage_ledger_server.store.rows import number_key
 from tests.index.served_log import ServedLog
 from tests.trace.graphs import demo
 from tests.trace.small_ledger import ORIGIN, SmallLedger, digest_text
@@ -177,7 +179,7 @@ def test_however_they_came_about_they_are_the_same(
         log.publish()
     assert list(log.indexer._store.dump()) == expected
 
-    monkeypatch.setattr(indexer_module, "MAX_COMMIT_ENTRIES", entries_a_commit)
+    monkeypatch.setattr(stretch, "MAX_COMMIT_ENTRIES", entries_a_commit)
     steps = 0
     more = True
     rows: list[tuple[str, bytes, bytes]] = []
@@ -277,6 +279,110 @@ def test_indexes_that_do_not_open_are_made_again(log: ServedLog, tmp_path: Path)
     log.indexer = Indexer(tmp_path / "index", log.reader)
     log.index()
     assert list(log.indexer._store.dump()) == expected
+
+
+class TestDamagedLog:
+    """Entries that make postings are hashed before they are believed; a request id's row only points at an entry."""
+
+    @pytest.fixture
+    def ledger(self) -> SmallLedger:
+        ledger = SmallLedger()
+        chain = ledger.register("a")
+        ledger.batch(chain, [statement.artifact(kind="dataset", digest=digest_text("d"), name="d")])
+        for first in (0, 300):
+            ledger.predictions(chain, 300, b"\x07" * 32, [b"%d" % number for number in range(first, first + 300)])
+        ledger.block()
+        return ledger
+
+    def damaged(self, ledger: SmallLedger, path: Path, index: int, change: Callable[[bytes], bytes]) -> ServedLog:
+        log = ServedLog(ledger, path)
+        entry = ledger.entries[index]
+        changed = change(entry)
+        assert changed != entry and len(changed) == len(entry)
+        number = index // 256
+        with log.store._environment.write() as txn:
+            table = log.store._environment.table("bundles")
+            key = number_key(number)
+            value = txn.get(key, db=table) or b""
+            assert value.count(entry) == 1
+            txn.put(key, value.replace(entry, changed), db=table)
+        return log
+
+    def index_of(self, ledger: SmallLedger, kind: str) -> int:
+        kinds = [entry_pb2.Entry.FromString(raw).WhichOneof("kind") for raw in ledger.entries[:512]]
+        return max(index for index, found in enumerate(kinds) if found == kind)
+
+    @pytest.mark.parametrize("kind", ["seal", "artifact"])
+    def test_entry_with_postings(self, kind: str, ledger: SmallLedger, tmp_path: Path) -> None:
+        index = self.index_of(ledger, kind)
+        log = self.damaged(ledger, tmp_path, index, lambda entry: entry[:-1] + bytes([entry[-1] ^ 1]))
+        with pytest.raises(CorruptValueError, match=f"entry at index {index} ") as raised:
+            log.index()
+        assert raised.value.index == index
+        assert log.indexer.indexed_size == 0
+        log.close()
+
+    @pytest.mark.parametrize("at", [0, 1, 3])
+    def test_entry_that_is_none_any_more(self, at: int, ledger: SmallLedger, tmp_path: Path) -> None:
+        index = self.index_of(ledger, "prediction")
+
+        def change(entry: bytes) -> bytes:
+            return entry[:at] + b"\xff" + entry[at + 1 :]
+
+        log = self.damaged(ledger, tmp_path, index, change)
+        with pytest.raises(CorruptValueError, match=f"entry at index {index} "):
+            log.index()
+        log.close()
+
+    def test_seal_that_looks_like_a_prediction(self, ledger: SmallLedger, tmp_path: Path) -> None:
+        """It is not hashed then, but no batch is believed whose seal is not there."""
+        index = self.index_of(ledger, "seal")
+        good = next(raw for raw in ledger.entries if raw[0] == 0x0A)
+
+        def change(entry: bytes) -> bytes:
+            length = len(entry) - len(good) - 2
+            return good + (len(entry) - len(good) - 2).to_bytes(2, "big") + entry[-length:]
+
+        log = self.damaged(ledger, tmp_path, index, change)
+        with pytest.raises(CorruptValueError):
+            log.index()
+        log.close()
+
+    def test_request_id_of_another(self, ledger: SmallLedger, tmp_path: Path) -> None:
+        """The index takes the damaged id up; the hit is found out, by name, and every other id is found."""
+        index = next(index for index, raw in enumerate(ledger.entries) if b"\x12\x03250" in raw)
+        log = self.damaged(ledger, tmp_path, index, lambda entry: entry.replace(b"\x12\x03250", b"\x12\x03251"))
+        log.index()
+        lookup = log.indexer.lookup
+        assert list(lookup.with_request_id(b"250", 0, ledger.size)) == []
+        with pytest.raises(CorruptValueError, match=f"entry at index {index} "):
+            list(lookup.with_request_id(b"251", 0, ledger.size))
+        for number in {*range(600)} - {250, 251}:
+            assert list(lookup.with_request_id(b"%d" % number, 0, ledger.size)) == request_ids(ledger)[b"%d" % number]
+        log.close()
+
+
+def test_rows_that_their_entries_do_not_bear_out_are_no_hits(tmp_path: Path) -> None:
+    """Rows of others' ids that begin alike, more of them than a page holds, before and behind the right one."""
+    ledger = SmallLedger()
+    chain = ledger.register("a")
+    ledger.predictions(chain, 1_600, b"\x07" * 32, [b"right" if n == 800 else b"%d" % n for n in range(1_600)])
+    ledger.block()
+    log = ServedLog(ledger, tmp_path)
+    log.index()
+    (right,) = request_ids(ledger)[b"right"]
+    before = log.indexer.totals()
+    prefix = hashlib.sha256(b"right").digest()[:10]
+    hostile = {
+        RunKey(first, 0): b"".join(prefix + index.to_bytes(3, "big") for index in range(first, first + 256))
+        for first in range(0, ledger.size - 255, 256)
+    }
+    log.indexer._store.commit(IndexWrite(before, before, [], hostile, []))
+    assert len(hostile) == 6
+    assert list(log.indexer.lookup.with_request_id(b"right", 0, ledger.size)) == [right]
+    assert list(log.indexer.lookup.with_request_id(b"right", right, ledger.size)) == [right]
+    assert list(log.indexer.lookup.with_request_id(b"right", right + 1, ledger.size)) == []
+    log.close()
 
 
 def test_posting_that_its_entry_does_not_bear_out_is_not_believed(tmp_path: Path) -> None:

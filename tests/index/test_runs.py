@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lineage_ledger import kernel
 from lineage_ledger.formats import packed
 from lineage_ledger.formats.prediction import encode_prediction
-from lineage_ledger_server.index.runs import RunBuilder
+from lineage_ledger_server.index.runs import RunBuilder, range_offset
 from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, RunKey, run_width
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def bundle(*request_ids: bytes) -> bytes:
         )
         for request_id in request_ids
     )
+
+
+def add_bundle(builder: RunBuilder, number: int, *parts: bytes) -> None:
+    first_index = number * 256
+    builder.add(RunKey(first_index, 0), kernel.request_id_rows(parts, range_offset(first_index)).rows)
 
 
 def prefix(request_id: bytes) -> bytes:
@@ -70,7 +76,7 @@ def test_levels_up_to_two_to_the_twenty(bundles_a_commit: int, store: IndexStore
         builder = RunBuilder(store.run)
         stop = min(start + bundles_a_commit, bundles)
         for number in range(start, stop):
-            builder.add_bundle(number * 256, [(number * 256, bundle(b"all", b"%d" % number))])
+            add_bundle(builder, number, bundle(b"all", b"%d" % number))
         after = position._replace(size=stop * 256)
         store.commit(IndexWrite(position, after, [], builder.runs, builder.merged))
         position = after
@@ -91,7 +97,7 @@ def test_levels_up_to_two_to_the_twenty(bundles_a_commit: int, store: IndexStore
 def test_no_request_ids_cost_nothing(store: IndexStore) -> None:
     builder = RunBuilder(store.run)
     for number in range(300):
-        builder.add_bundle(number * 256, [(number * 256, bundle(b"", b""))])
+        add_bundle(builder, number, bundle(b"", b""))
     store.commit(IndexWrite(EMPTY, EMPTY._replace(size=300 * 256), [], builder.runs, builder.merged))
     assert stored_runs(store) == []
 
@@ -101,11 +107,7 @@ def test_no_request_ids_cost_nothing(store: IndexStore) -> None:
 def test_hits_of_any_ids(bundles: list[list[bytes]], data: st.DataObject) -> None:
     builder = RunBuilder(lambda key: b"")
     for number, request_ids in enumerate(bundles):
-        pieces = [
-            (number * 256, bundle(*request_ids[:3])),
-            (number * 256 + len(request_ids[:3]), bundle(*request_ids[3:])),
-        ]
-        builder.add_bundle(number * 256, pieces)
+        add_bundle(builder, number, bundle(*request_ids[:3]), bundle(*request_ids[3:]))
     wanted = data.draw(st.sampled_from([b"a", b"b", b"z"]))
     found = sorted(
         (key.first_index >> 20 << 20) + int.from_bytes(rows[at + 10 : at + 13], "big")

@@ -12,29 +12,22 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from lineage_ledger import kernel
-from lineage_ledger.formats.merkle import HASH_SIZE
-from lineage_ledger.formats.seal import MAX_BATCH_BYTES
 from lineage_ledger_server.errors import DiskFullError, NotWitnessedError, StoreError
 from lineage_ledger_server.index.lookup import Lookup, origin_of
-from lineage_ledger_server.index.pieces import split_pieces
-from lineage_ledger_server.index.rows import Tally
-from lineage_ledger_server.index.runs import RunBuilder
-from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position
+from lineage_ledger_server.index.stretch import Stretch
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, Position
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lineage_ledger_server.reading.log_reader import LogReader
 
-BUNDLE: Final = 256
-# What one commit may hold: enough that its sync is nothing beside it, little enough that memory stays small.
-MAX_COMMIT_ENTRIES: Final = 1 << 18
-MAX_COMMIT_BYTES: Final = 64 << 20
-# How often the head is looked at; also how rarely commits follow each other while the log grows: each syncs the disk.
+# How often the head is looked at.
 POLL_S: Final = 0.05
+# How rarely commits follow each other while the log grows and nobody waits for them: each syncs the disk, and rows that
+# come many at a time are merged less often.
+COMMIT_INTERVAL_S: Final = 0.25
 MAX_RETRY_S: Final = 5.0
-MAX_TOTAL: Final = (1 << 64) - 1
 LMDB_FILES: Final = ("data.mdb", "lock.mdb")
 
 _log = structlog.get_logger(__name__)
@@ -58,8 +51,8 @@ class Indexer:
     def __init__(self, path: Path, reader: LogReader, origin: str | None = None) -> None:
         self._reader = reader
         self._store = _open_or_make_anew(path, origin or origin_of(reader))
-        self.lookup = Lookup(reader, self._store)
         self._wake = threading.Event()
+        self.lookup = Lookup(reader, self._store, self._wake.set)
         self._stop = threading.Event()
         self._rebuild = False
         self._checked = False
@@ -107,9 +100,11 @@ class Indexer:
         while not self._stop.is_set():
             self._wake.clear()
             try:
-                while not self._stop.is_set() and self.step():
-                    pass
-                retry_s = wait_s = POLL_S
+                indexed_size = self.indexed_size
+                if self.step():
+                    continue  # far behind
+                wait_s = COMMIT_INTERVAL_S if self.indexed_size > indexed_size else POLL_S
+                retry_s = POLL_S
             except Exception as error:  # noqa: BLE001  (the log goes on whatever happens here; seen in status and log)
                 _log.error("indexing failed, will be tried again", error=str(error), retry_s=retry_s, exc_info=error)
                 self._status = IndexerStatus(self._status.indexed_size, str(error) or type(error).__name__)
@@ -134,7 +129,8 @@ class Indexer:
         if before.size == size:
             self._status = IndexerStatus(size, "")
             return False
-        write = self._read(before, size)
+        stretch = Stretch(self._reader, self._store.run, before, size)
+        write = stretch.read(self._stop.is_set)
         self._store.commit(write)
         self._status = IndexerStatus(write.after.size, "")
         return write.after.size < size
@@ -146,32 +142,6 @@ class Indexer:
             self._checked = self._reader.root(position.size) == position.root
             return self._checked
         return True
-
-    def _read(self, before: Position, size: int) -> IndexWrite:
-        """What the entries from the position on add to the indexes; as many as fit into one commit."""
-        tally = Tally()
-        builder = RunBuilder(self._store.run)
-        at, seen_bytes = before.size, 0
-        # The bundle that the position lies in is read again whole: its run is made when it is full.
-        start = before.size - before.size % BUNDLE
-        for first_index, count, packed in self._reader.packed_range(start, size):
-            pieces = list(split_pieces(first_index, packed, MAX_BATCH_BYTES))
-            for index, piece in pieces:
-                _add_piece(tally, index, piece, before.size)
-            at = first_index + count
-            if count == BUNDLE:
-                builder.add_bundle(first_index, pieces)
-            seen_bytes += len(packed)
-            if at - before.size >= MAX_COMMIT_ENTRIES or seen_bytes >= MAX_COMMIT_BYTES or self._stop.is_set():
-                break
-        after = Position(
-            at,
-            self._reader.root(at),
-            before.predictions + tally.predictions,
-            min(before.lost + tally.lost, MAX_TOTAL),  # three seals can declare more lost than 64 bits count
-            before.statements + tally.statements,
-        )
-        return IndexWrite(before, after, tally.postings, builder.runs, builder.merged)
 
 
 def _open_or_make_anew(path: Path, origin: str) -> IndexStore:
@@ -185,12 +155,3 @@ def _open_or_make_anew(path: Path, origin: str) -> IndexStore:
         for name in LMDB_FILES:
             (path / name).unlink(missing_ok=True)
         return IndexStore.open(path, origin=origin)
-
-
-def _add_piece(tally: Tally, first_index: int, packed: bytes, position: int) -> None:
-    """Take in the entries from `position` on."""
-    scanned = kernel.scan(packed)
-    for place, offset, length in scanned.others:
-        if first_index + place >= position:
-            leaf_hash = scanned.leaf_hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
-            tally.add(first_index + place, packed[offset : offset + length], leaf_hash)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from lineage_ledger.formats import merkle
 from lineage_ledger.formats import packed as packed_format
 from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Note
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 PAGE = 256
 MAX_KEPT_BYTES = 8 << 20
 BUNDLE = 256
-WAIT_STEP_S = 0.01
+WAIT_STEP_S = 0.001
+MAX_WAIT_STEP_S = 0.016
 
 
 def origin_of(reader: LogReader) -> str:
@@ -42,9 +42,11 @@ class BoundSeal(NamedTuple):
 class Lookup:
     """Statements, seals and request ids by what is asked for; every method takes the range of indexes to look in."""
 
-    def __init__(self, reader: LogReader, store: IndexStore) -> None:
+    def __init__(self, reader: LogReader, store: IndexStore, hurry: Callable[[], None] = lambda: None) -> None:
+        """`hurry` tells who writes the indexes that somebody waits for them."""
         self._reader = reader
         self._store = store
+        self._hurry = hurry
 
     def position(self) -> Position:
         """How far the indexes are; entries from there on are not found yet."""
@@ -57,10 +59,13 @@ class Lookup:
     def wait_for(self, size: int, timeout_s: float) -> bool:
         """Wait until `size` entries are indexed, at most `timeout_s`; whether they are."""
         until = time.monotonic() + timeout_s
+        step_s = WAIT_STEP_S
         while self._store.position().size < size:
             if time.monotonic() >= until:
                 return False
-            time.sleep(WAIT_STEP_S)
+            self._hurry()
+            time.sleep(step_s)
+            step_s = min(2 * step_s, MAX_WAIT_STEP_S)
         return True
 
     def indexes(self, kind: Posting, subject: bytes, start: int, end: int) -> Iterator[int]:
@@ -96,10 +101,10 @@ class Lookup:
                 break
             at = hits[-1] + 1
         # The last bundle has a run when it is full; until then it is looked through.
-        if max(start, tail) < end:
-            for first_index, _, packed in self._reader.packed_range(max(start, tail), end):
+        for first_index, _, packed in self._reader.packed_range(max(start, tail), end) if tail < end else ():
+            if request_id in packed:
                 for index, entry in enumerate(packed_format.iterate(packed), first_index):
-                    if _has_request_id(entry, request_id):
+                    if request_id in entry and _has_request_id(entry, request_id):
                         yield index
 
 
@@ -154,7 +159,7 @@ class LogStatements:
         """An index that the entry there bears out: what LMDB gives back may have been changed on the disk."""
         entry = self.sealed_entry(index).entry
         tally = Tally()
-        tally.add(index, entry, merkle.leaf_hash(entry))
+        tally.add(index, entry)
         if PostingRow(kind, subject, index) not in tally.postings:
             raise CorruptValueError(
                 f"the indexes say {kind.name} of entry {index}, which the entry does not; have them made again",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lineage_ledger.formats import merkle
 from lineage_ledger.trace import digest_key
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.store.index_store import Posting, PostingRow
@@ -18,7 +19,7 @@ class Tally:
     lost: int = 0
     statements: int = 0
 
-    def add(self, index: int, entry: bytes, leaf_hash: bytes) -> None:
+    def add(self, index: int, entry: bytes) -> None:
         """Take in an entry that is not a prediction, from a log that holds strictly encoded entries only."""
         parsed = entry_pb2.Entry.FromString(entry)
         kind = parsed.WhichOneof("kind")
@@ -26,7 +27,7 @@ class Tally:
             self._add_seal(index, entry_pb2.SealBody.FromString(parsed.seal.body))
         elif kind in ("artifact", "run", "deployment", "attestation"):
             self.statements += 1
-            self._post(Posting.STATEMENT, leaf_hash, index)
+            self._post(Posting.STATEMENT, merkle.leaf_hash(entry), index)
             self._add_statement(index, parsed)
 
     def _add_seal(self, index: int, body: entry_pb2.SealBody) -> None:

@@ -1,15 +1,17 @@
 """Request ids: sorted runs over aligned ranges, each a function of the log's entries in that range and of nothing else.
 
 A full bundle makes a run of level 0; sixteen complete runs side by side are merged into one of the next level, up to
-2^20 indexes. So the runs that are there follow from the number of full bundles alone, however they came about.
+2^20 indexes. So the runs that are there follow from the number of full bundles alone, however they came about: where
+there are many bundles to read, a run of a higher level is made of them directly.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from lineage_ledger import kernel
-from lineage_ledger_server.store.index_store import MAX_RUN_LEVEL, RUN_RANGE_BITS, RunKey, run_width
+from lineage_ledger_server.store.index_store import MAX_RUN_LEVEL, ROW_BYTES, RUN_RANGE_BITS, RunKey, run_width
 
 FAN_IN = 16
 
@@ -22,20 +24,20 @@ class RunBuilder:
         self.runs: dict[RunKey, bytes] = {}
         self.merged: list[RunKey] = []
         """Stored runs that larger ones have taken the place of."""
-        self.row_bytes = 0
+        self.merged_rows = 0
+        self.merge_seconds = 0.0
 
-    def add_bundle(self, first_index: int, pieces: list[tuple[int, bytes]]) -> None:
-        """Take in a full bundle: its packed entries in pieces, each with the index of its first entry."""
-        parts = [packed for _, packed in pieces]
-        found = kernel.request_id_rows(parts, first_index & ((1 << RUN_RANGE_BITS) - 1))
-        self._put(RunKey(first_index, 0), found.rows)
-        end = first_index + run_width(0)
-        for level in range(1, MAX_RUN_LEVEL + 1):
+    def add(self, key: RunKey, rows: bytes) -> None:
+        """Take in the rows of a run, which follows the one before, and merge what is complete with it."""
+        self.runs[key] = rows
+        end = key.first_index + run_width(key.level)
+        for level in range(key.level + 1, MAX_RUN_LEVEL + 1):
             if end % run_width(level):
                 return
             self._merge(RunKey(end - run_width(level), level))
 
     def _merge(self, key: RunKey) -> None:
+        start_s = time.perf_counter()
         width = run_width(key.level - 1)
         parts = []
         for place in range(FAN_IN):
@@ -45,8 +47,11 @@ class RunBuilder:
                 self.merged.append(part)
             if rows:
                 parts.append(rows)
-        self._put(key, kernel.merge_rows(parts) if parts else b"")
+        self.runs[key] = kernel.merge_rows(parts) if parts else b""
+        self.merged_rows += len(self.runs[key]) // ROW_BYTES
+        self.merge_seconds += time.perf_counter() - start_s
 
-    def _put(self, key: RunKey, rows: bytes) -> None:
-        self.runs[key] = rows
-        self.row_bytes += len(rows)
+
+def range_offset(index: int) -> int:
+    """What rows say instead of an index: how far it is into its range of 2^20."""
+    return index & ((1 << RUN_RANGE_BITS) - 1)

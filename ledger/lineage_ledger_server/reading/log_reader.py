@@ -17,6 +17,7 @@ from lineage_ledger.formats.ledger_keys import LedgerKeys, follow
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.seal import ParsedSeal
+from lineage_ledger.kernel import RequestIdRows
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import (
     IndexOutOfRangeError,
@@ -107,6 +108,18 @@ class LogReader:
             count = min(WIDTH - place, end - start)
             yield start, count, tree.packed_bundle(number, place, place + count)
             start += count
+
+    def request_id_rows(self, start: int, end: int, first_offset: int, max_bytes: int | None) -> RequestIdRows | None:
+        """What `kernel.request_id_rows` finds in the full bundles [start, end); None if that is more than `max_bytes`.
+
+        Only the entries that are no predictions are hashed again: a row must be held against the entry it points at.
+        """
+        tree = self._current()
+        if start % WIDTH or end % WIDTH or not 0 <= start <= end <= tree.head.size:
+            raise IndexOutOfRangeError(
+                f"[{start}, {end}) are no full bundles of the {tree.head.size} entries published", size=tree.head.size
+            )
+        return tree.request_id_rows(start, end, first_offset, max_bytes)
 
     def tile(self, level: int, number: int) -> bytes:
         """All hashes the tile has under the head, 1 to 256 of 32 bytes each."""

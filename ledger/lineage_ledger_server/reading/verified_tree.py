@@ -15,6 +15,7 @@ from lineage_ledger import kernel
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats import merkle
 from lineage_ledger.formats.tiles import hash_in_tile
+from lineage_ledger.kernel import RequestIdRows
 from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, IndexOutOfRangeError
 from lineage_ledger_server.head import Head
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
@@ -163,6 +164,30 @@ class VerifiedTree:
         if hashes != expected:
             raise _entry_error(number * WIDTH + start + _first_difference(hashes, expected))
         return own
+
+    def request_id_rows(self, start: int, end: int, first_offset: int, max_bytes: int | None) -> RequestIdRows | None:
+        """Of the full bundles in [start, end); None if their packed entries are more than `max_bytes`.
+
+        The entries that are no predictions are shown to belong to the root. Predictions are not hashed: a row is a
+        pointer, and who follows it reads an entry that is.
+        """
+        with self._snapshot() as snapshot:
+            parts = snapshot.packed_bundles(start // WIDTH, end // WIDTH)
+            if max_bytes is not None and sum(map(len, parts)) > max_bytes:
+                return None
+            try:
+                found = kernel.request_id_rows(parts, first_offset)
+            except LineageError:
+                found = None
+            del parts
+        if found is None or found.count != end - start:
+            for number in range(start // WIDTH, end // WIDTH):
+                self.packed_bundle(number, 0, WIDTH)  # says which entry it is
+            raise _entry_error(start)
+        for place, entry in found.others:
+            if merkle.leaf_hash(entry) != self._hash(0, start + place):
+                raise _entry_error(start + place)
+        return found
 
     # Proofs
 

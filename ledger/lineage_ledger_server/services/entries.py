@@ -14,11 +14,11 @@ from lineage_ledger.formats.prediction import MAX_REQUEST_ID_BYTES, PredictionId
 from lineage_ledger.trace import SealedEntry
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, entry_pb2
 from lineage_ledger_server.errors import RefusedError
-from lineage_ledger_server.index.pieces import split_pieces
 from lineage_ledger_server.services.batch_proofs import BatchProofs
 from lineage_ledger_server.services.errors import answers, check_active
 from lineage_ledger_server.services.find import Criteria, PredictionSearch
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
+from lineage_ledger_server.services.pieces import split_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,6 +30,7 @@ TABLES = ("postings", "runs", "meta")
 FORMAT = b"lineage-ledger index 3 "
 FORMAT_KEY = b"format"
 POSITION_KEY = b"position"
+ROW_BYTES = 13
 PREFIX_BYTES = 10
 RUN_RANGE_BITS = 20
 MAX_RUN_LEVEL = 3

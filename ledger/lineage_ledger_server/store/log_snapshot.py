@@ -72,6 +72,14 @@ class LogSnapshot:
             return self._tail()
         return bytes(value[:TILE_BYTES]), bytes(value[TILE_BYTES:])
 
+    def packed_bundles(self, first: int, end: int) -> list[memoryview]:
+        """Packed entries of the full bundles [first, end), in LMDB's map: not valid outside of the `with`.
+
+        Raises as `bundle_bytes` does.
+        """
+        values = [self._bundle(number) for number in range(first, end)]
+        return [(value or memoryview(b""))[TILE_BYTES:] for value in values]
+
     def _bundle(self, number: int) -> memoryview | None:
         """A full bundle's value; None if that bundle is the tail."""
         if not 0 <= number * WIDTH < self.size:
