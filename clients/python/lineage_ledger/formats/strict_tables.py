@@ -151,7 +151,7 @@ def _number(plan: Plan, path: Sequence[str]) -> int:
 
 
 def _numbered(plan: Plan, name: str) -> Field:
-    return next(field for field in plan.fields.values() if field.name == name)
+    return {field.name: field for field in plan.fields.values()}[name]
 
 
 _PLANS: Final = _plans()

@@ -1,0 +1,314 @@
+"""The strict encoding has two implementations, C and Python: whatever the bytes, they say the same."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lineage_ledger.errors import MalformedEntryError
+from lineage_ledger.formats import strict_checks, strict_tables
+from lineage_ledger.formats.strict_rules import RULES
+from lineage_ledger.formats.strict_scanner import PLANS, scan_message
+from lineage_ledger.formats.strict_tables import NAMES, PLACES, TABLES
+from lineage_ledger.v1 import entry_pb2 as pb
+from tests.formats import entry_examples as examples
+from tests.formats.entry_faults import framed, refused, varint
+from tests.formats.entry_mutations import TEXTS, Tree, mutate
+from tests.formats.entry_strategies import entries
+from tests.kernel.kernel_examples import KERNELS
+
+pytestmark = pytest.mark.skipif("c" not in KERNELS, reason="there is no C kernel")
+
+VECTORS = Path(__file__).parents[1] / "vectors/entries"
+
+
+def is_accepted(data: bytes, name: str = "Entry") -> bool:
+    """What both say. Where C refuses it asks Python what is wrong, and a SystemError says that nothing is."""
+    try:
+        KERNELS["c"].check_strict(PLACES[name], data)
+    except MalformedEntryError:
+        return False
+    scan_message(name, data)
+    return True
+
+
+@pytest.mark.parametrize("kind", sorted(examples.FULL))
+def test_vectors(kind: str) -> None:
+    vectors = json.loads((VECTORS / f"{kind}.json").read_text())
+    assert all(is_accepted(bytes.fromhex(vector["entry"])) for vector in vectors["accepted"])
+    assert not any(is_accepted(bytes.fromhex(vector["entry"])) for vector in vectors["refused"])
+
+
+@pytest.mark.parametrize("kind", sorted(examples.FULL))
+def test_every_known_fault(kind: str) -> None:
+    assert not any(map(is_accepted, refused(kind).values()))
+
+
+@pytest.mark.parametrize("kind", sorted(examples.FULL))
+def test_every_bit_and_every_cut(kind: str) -> None:
+    entry = examples.FULL[kind].SerializeToString()
+    for at in range(len(entry)):
+        is_accepted(entry[:at])
+        is_accepted(entry[:at] + entry[at + 1 :])
+        for bit in range(8):
+            is_accepted(entry[:at] + bytes([entry[at] ^ 1 << bit]) + entry[at + 1 :])
+
+
+@pytest.mark.parametrize("kind", sorted(examples.FULL))
+def test_changed_fields(kind: str) -> None:
+    entry, random = examples.FULL[kind].SerializeToString(), Random(kind)
+    said = Counter(is_accepted(mutate(entry, random)) for _ in range(250))
+    assert said[False] > 50
+    assert said[True] > 0
+
+
+@given(entry=entries, seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_changed_fields_of_any_entry(entry: bytes, seed: int) -> None:
+    assert is_accepted(entry)
+    random = Random(seed)
+    for _ in range(5):
+        is_accepted(mutate(entry, random))
+
+
+@given(noise=st.binary(max_size=200), name=st.sampled_from(sorted(PLANS)))
+@settings(deadline=None)
+def test_noise_as_any_message(noise: bytes, name: str) -> None:
+    is_accepted(noise, name)
+
+
+def test_every_message_as_every_message() -> None:
+    """What the examples hold, at any depth: it is accepted as what it is."""
+    found = [entry.SerializeToString() for entry in examples.FULL.values()]
+    found.append(examples.seal_entry(examples.first_seal_body()))
+    trees = [tree for entry in found for tree in Tree.parse(pb.Entry, entry).trees()]
+    messages = {tree.encode(): tree.message.DESCRIPTOR.name for tree in trees}
+    assert set(messages.values()) == set(PLANS)
+    for data, own_name in messages.items():
+        assert is_accepted(data, own_name)
+        for name in PLANS:
+            is_accepted(data, name)
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_empty(name: str) -> None:
+    assert not is_accepted(b"", name)
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"seven..", b"\xc3\xa9" * 4], ids=len)
+def test_text_of_every_class(before: bytes) -> None:
+    accepted = [
+        text for text in TEXTS if is_accepted(b"\x0a" + varint(len(before + text)) + before + text, "Attribute")
+    ]
+    expected = []
+    for text in TEXTS:
+        try:
+            expected += [text] if "\0" not in (before + text).decode() else []
+        except UnicodeDecodeError:
+            continue
+    assert accepted == expected
+    assert 5 < len(accepted) < len(TEXTS) - 20
+
+
+def test_text_of_all_short_byte_strings() -> None:
+    """Every lead byte with every second byte, and the borders of the third and fourth."""
+    borders = [b"", *(bytes([byte]) for byte in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0))]
+    for lead in range(0x80, 0x100):
+        for second in range(0x100):
+            for rest in borders if second in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0) else [b""]:
+                for last in borders if lead >= 0xF0 and rest else [b""]:
+                    text = bytes([lead, second]) + rest + last
+                    assert _c_accepts(b"\x0a" + varint(len(text)) + text, "Attribute") == _decodes(text), text
+
+
+def _c_accepts(data: bytes, name: str) -> bool:
+    try:
+        KERNELS["c"].check_strict(PLACES[name], data)
+    except MalformedEntryError:
+        return False
+    return True
+
+
+def _decodes(text: bytes) -> bool:
+    try:
+        return "\0" not in text.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def test_depth_and_time() -> None:
+    nested = examples.FULL["conflict"].SerializeToString()
+    while len(nested) < 65_000:
+        nested = framed("conflict", b"\x0a" + varint(len(nested)) + nested)
+        is_accepted(nested[:65_535])
+    for hostile in (b"\x12\xfc\xff\x03" + b"\x0a" * 65_531, b"\x22\xfc\xff\x03" + b"\x22\x00" * 32_765):
+        assert not is_accepted(hostile)
+    assert not is_accepted(bytes(65_536))
+    assert not is_accepted(b"\x08\x01" + bytes(65_534), "NumberRange")
+
+
+# What the tables must be.
+
+
+def test_every_rule_is_in_the_tables() -> None:
+    assert set(NAMES) - set(RULES) == {"Entry that is a seal"}
+    assert len(NAMES) == len(RULES) + 1
+    used = {check.func if isinstance(check, partial) else check for rules in RULES.values() for check in rules.across}
+    for check in used:
+        assert check.__name__.encode() in TABLES
+
+
+def test_a_rule_that_c_does_not_know_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def new_rule(message: strict_checks.Fields) -> None:
+        del message
+
+    rules = PLANS["Digest"].rules._replace(across=[new_rule])
+    plans = {**strict_tables._PLANS, "Digest": PLANS["Digest"]._replace(rules=rules)}
+    with pytest.raises(KeyError, match="new_rule"):
+        strict_tables._compile(plans, PLACES)
+    monkeypatch.setattr(strict_tables, "_ARGUMENTS", {**strict_tables._ARGUMENTS, new_rule: ("value",)})
+    with pytest.raises(ValueError, match="a check is not known to this kernel"):
+        learned(strict_tables._compile(plans, PLACES))
+
+
+@pytest.mark.parametrize(
+    ("message", "field_name", "change"),
+    [
+        ("Digest", "value", {"number": 64}),
+        ("Digest", "algorithm", {"enum": frozenset({64})}),
+        ("Run", "inputs", {"repeated": False}),
+        ("Run", "name", {"repeated": True}),
+        ("Conflict", "first_seal", {"message": "Run"}),
+    ],
+)
+def test_what_tables_cannot_say_is_refused(message: str, field_name: str, change: dict[str, Any]) -> None:
+    named = {field.name: field for field in PLANS[message].fields.values()}
+    named[field_name] = named[field_name]._replace(**change)
+    fields = {field.number: field for field in named.values()}
+    plans = {**strict_tables._PLANS, message: PLANS[message]._replace(fields=fields)}
+    with pytest.raises((ValueError, KeyError)):
+        learned(strict_tables._compile(plans, PLACES))
+
+
+PROGRAM = """
+import sys
+from lineage_ledger import _kernel
+try:
+    _kernel.learn_strict(sys.stdin.buffer.read())
+except ValueError as error:
+    print(error)
+"""
+
+
+def learned(tables: bytes) -> None:
+    """Hand tables over to a kernel that has none; raises what it raised."""
+    run = subprocess.run([sys.executable, "-c", PROGRAM], input=tables, capture_output=True, check=True)
+    if run.stdout:
+        raise ValueError(run.stdout.decode())
+
+
+def words(**changes: int) -> bytes:
+    """The tables with some words changed, by place."""
+    changed = list(struct.unpack(f"<{len(TABLES) // 8}Q", TABLES))
+    for place, value in changes.items():
+        changed[int(place[1:])] = value
+    return struct.pack(f"<{len(changed)}Q", *changed)
+
+
+# Where the words of the tables are.
+MESSAGE = 4
+FIELD = MESSAGE + 6 * len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        b"",
+        TABLES[:31],
+        TABLES[:-1],
+        TABLES[:-8],
+        TABLES + bytes(8),
+        words(_0=1),
+        words(_1=0),
+        words(_1=2**61),
+        words(_2=2**62 + 1),
+        words(_3=2**63),
+        words(**{f"_{MESSAGE}": 2**40}),
+        words(**{f"_{MESSAGE + 1}": 64}),
+        words(**{f"_{MESSAGE + 1}": 2**40}),
+        words(**{f"_{MESSAGE + 2}": 2**40}),
+        words(**{f"_{MESSAGE + 3}": 2**40}),
+        words(**{f"_{MESSAGE + 4}": 1}),
+        words(**{f"_{MESSAGE + 4}": 1 << 16}),
+        words(**{f"_{MESSAGE + 5}": 2}),
+        words(**{f"_{FIELD}": 2}),
+        words(**{f"_{FIELD + 8}": 3}),
+        words(**{f"_{FIELD + 8 + 1}": 2}),
+        words(**{f"_{FIELD + 8 + 2}": 2**32}),
+        words(**{f"_{FIELD + 8 + 3}": 1}),
+        words(**{f"_{FIELD + 8 + 3}": 65}),
+        words(**{f"_{FIELD + 8 + 4}": len(NAMES)}),
+        words(**{f"_{FIELD + 8 + 5}": 0}),
+        words(**{f"_{FIELD + 8 + 6}": 0}),
+        words(**{f"_{FIELD + 8 + 7}": 2}),
+        words(**{f"_{len(TABLES) // 8 - 12}": 0}),
+        words(**{f"_{len(TABLES) // 8 - 9}": 9}),
+    ],
+)
+def test_malformed_tables_are_refused(tables: bytes) -> None:
+    with pytest.raises(ValueError, match="tables of the strict encoding: "):
+        learned(tables)
+
+
+def test_tables_are_taken_once() -> None:
+    learned(TABLES)
+    KERNELS["c"].learn_strict(TABLES)
+    with pytest.raises(ValueError, match="other tables"):
+        KERNELS["c"].learn_strict(TABLES[:-8])
+    with pytest.raises(TypeError):
+        KERNELS["c"].learn_strict(bytearray(TABLES))
+
+
+@pytest.mark.parametrize("kernel", ["c", "python"])
+def test_without_rules_nothing_is_accepted(kernel: str) -> None:
+    program = "from lineage_ledger import kernel\n{}"
+    for call in ("kernel.check_strict(0, b'x')", "kernel.scan(b'\\0\\3\\x4a\\1\\0')"):
+        run = subprocess.run(
+            [sys.executable, "-c", program.format(call)],
+            env={"LINEAGE_KERNEL": kernel, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "RuntimeError: the kernel does not know the strict encoding" in run.stderr
+
+
+def test_what_c_refuses_alone_is_no_ones_fault() -> None:
+    """If Python accepts what C refused, the kernel is broken: that is said loudly, and nothing is accepted."""
+    from lineage_ledger import _kernel_checks
+
+    entry = examples.FULL["block"].SerializeToString()
+    with pytest.raises(SystemError, match="the C kernel refused"):
+        _kernel_checks.explain_strict(0, entry)
+    with pytest.raises(SystemError, match="the C kernel refused entry 0"):
+        _kernel_checks.explain(struct.pack(">H", len(entry)) + entry, 0, 0, 1 << 20, 9)
+
+
+def test_places_that_are_none() -> None:
+    for place in (len(NAMES), 1 << 40, 1 << 62):
+        with pytest.raises(ValueError, match="there is no message"):
+            KERNELS["c"].check_strict(place, b"")
+    for arguments in [(-1, b""), (1 << 64, b""), (0, "text"), (0, bytearray(b"x")), (0,), (0, b"", b""), ("0", b"")]:
+        with pytest.raises((TypeError, OverflowError)):
+            KERNELS["c"].check_strict(*arguments)
