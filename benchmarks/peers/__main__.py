@@ -16,12 +16,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from benchmarks.peers import decision_provenance, environments, handle, immudb, mlflow, nats, ours, postgresql, pymerkle
 from benchmarks.peers.callers import WrongCountError
-from benchmarks.peers.contract import NotRunError, Peer
+from benchmarks.peers.contract import Case, NotRunError, Peer
 from benchmarks.peers.entries import write_entries
 from benchmarks.peers.rounds import Entrant, results_of, run_all
 from benchmarks.report import Result, report
@@ -35,8 +36,25 @@ PEERS = (
     immudb.PEER,
 )
 _NAMES = (ours.NAME, *(peer.name for peer in PEERS))
-_POOL_ENTRIES = 1 << 20
-_QUICK_POOL_ENTRIES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured."""
+
+    rounds: int
+    run_s: float
+    pool_entries: int
+    """More are taken from the first again."""
+    quick: bool = False
+
+    def cases(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Those that are measured."""
+        return [case for case in cases if case.quick or not self.quick]
+
+
+FULL = Sizes(rounds=7, run_s=2.0, pool_entries=1 << 20)
+QUICK = Sizes(rounds=3, run_s=0.2, pool_entries=1 << 18, quick=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, reason in _install(peers).items():
             print(f"not installed: {name}: {reason}", file=sys.stderr)
         return
-    rounds, seconds, pool_entries = (3, 0.25, _QUICK_POOL_ENTRIES) if arguments.quick else (7, 2.0, _POOL_ENTRIES)
-    results, not_run = _measure(peers, ours.NAME in names, arguments.data, rounds, seconds, pool_entries)
+    results, not_run = _measure(peers, ours.NAME in names, arguments.data, QUICK if arguments.quick else FULL)
     report("peers", results, as_json=arguments.json, not_run=not_run)
 
 
@@ -77,7 +94,7 @@ def _install(peers: Sequence[Peer]) -> dict[str, str]:
 
 
 def _measure(
-    peers: Sequence[Peer], with_ours: bool, data: Path | None, rounds: int, seconds: float, pool_entries: int
+    peers: Sequence[Peer], with_ours: bool, data: Path | None, sizes: Sizes
 ) -> tuple[list[Result], dict[str, str]]:
     """Results, and why peers have none."""
     not_run: dict[str, str] = {}
@@ -92,7 +109,7 @@ def _measure(
         # A server that may not run as root has to reach its own folder in it.
         root.chmod(0o711)
         pool = root / "entries"
-        entry_bytes = write_entries(pool, pool_entries)
+        entry_bytes = write_entries(pool, sizes.pool_entries)
         opening = []
         for peer, environment in prepared:
             folder = root / peer.name
@@ -114,10 +131,13 @@ def _measure(
                 except NotRunError as error:
                     not_run[peer.name] = str(error)
                 else:
-                    entrants.append(Entrant(peer.name, peer.title, peer.claims, peer.cases, worker))
-            rates = run_all(entrants, rounds, seconds)
+                    entrants.append(Entrant(peer.name, peer.title, peer.claims, sizes.cases(peer.cases), worker))
+            rates = run_all(entrants, sizes.rounds, sizes.run_s)
         except (handle.PeerError, WrongCountError) as error:
             raise SystemExit(f"nothing is reported: {error}") from None
+        finally:
+            for worker in opening:
+                worker.finish()
         results = results_of(entrants, rates, entry_bytes)
         results += [
             Result.of(f"{ours.NAME}, {case}, indexes caught up after", "s", values, peer=ours.NAME, case=case)

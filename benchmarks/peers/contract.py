@@ -40,6 +40,8 @@ class Case:
     callers: int = 1
     """Threads that append at the same time, each waiting for its own answer."""
     params: Mapping[str, object] = field(default_factory=dict)
+    quick: bool = True
+    """Whether it is in a quick run too."""
 
 
 @dataclass(frozen=True, slots=True)

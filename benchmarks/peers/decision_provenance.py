@@ -1,9 +1,10 @@
 """decision-provenance: a hash chain of decisions in SQLite; in process, unsigned. The nearest in purpose.
 
 It records one decision at a time and has nothing for many. It sets `synchronous=NORMAL` with a write-ahead log, which
-syncs nothing before it returns; here its connection is set to FULL, so that it is as durable as the others. What it
-keeps of a decision's input and output is their SHA-256; the request id goes where it has a place for one, in the
-session. Its `verify` reads the chain's links and not what the records hold.
+syncs nothing before it returns; here its connection is set to FULL, so that it is as durable as the others (strace:
+one fdatasync a record, and those of checkpoints of the log). What it keeps of a decision's input and output are their
+SHA-256; the request id goes where it has a place for one, in the session. Its `verify` reads the chain's links and not
+what the records hold.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ class Handle:
         self._write({"do": "check"})
         self._read()
 
+    def finish(self) -> None:
+        """Say that there is no more to do; the worker ends meanwhile."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
     def _write(self, asked: dict[str, object]) -> None:
         assert self._process.stdin is not None
         # That it ended, and why, is said by who reads its answer.
@@ -72,31 +78,33 @@ class Handle:
 
 
 @contextmanager
-def worker(peer: Peer, environment: Path, folder: Path, pool: Path, entry_bytes: int) -> Iterator[Handle]:
+def worker(
+    peer: Peer, environment: Path, folder: Path, pool: Path, entry_bytes: int, *, under: Sequence[str | Path] = ()
+) -> Iterator[Handle]:
     """A worker in a peer's environment, with the peer's data in `folder`; wait for it with `opened`.
 
-    So all peers can be opened at the same time. It ends when it has nothing more to read.
+    So all peers can be opened at the same time. It ends when it has nothing more to read. `under` is a command that
+    runs it, such as a tracer.
     """
     log = folder.with_suffix(".log")
     module = peer.connect.__module__
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [environments.python_of(environment), "-m", "benchmarks.peers.worker", module],
+            [*under, environments.python_of(environment), "-m", "benchmarks.peers.worker", module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, cwd=environments.ROOT,
             process_group=0,
         )  # fmt: skip
+    handle = Handle(peer, process, log)
     try:
-        handle = Handle(peer, process, log)
         handle.open(environment, folder, pool, entry_bytes)
         yield handle
     finally:
-        assert process.stdin is not None and process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        handle.finish()
         try:
             process.wait(_END_S)
         except subprocess.TimeoutExpired:
             # With the server that it started.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        assert process.stdout is not None
         process.stdout.close()

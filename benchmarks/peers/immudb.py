@@ -1,11 +1,11 @@
 """immudb: a server with a Merkle tree over transactions of keys and values; the nearest in what it proves.
 
 The server is what `go install` of its module gives, or a binary of that name in .cache/peers/immudb/bin or on PATH; the
-client is immudb-py. The key of an entry is its request id. `SetAll` takes at most 1,024 entries; `VerifiedSet` is one
-entry whose inclusion, and the consistency of the tree with what the client saw before, the client verifies. Synced
-mode, its default (strace: a transaction, or several of callers that came together, is synced before its answer);
-its servers for PostgreSQL's protocol, for metrics and for browsers are off. Its state is signed only if a
-signing key is given; none is here.
+client is immudb-py. The key of an entry is its request id. `SetAll` of 1,000, because it refuses 4,096; `VerifiedSet`
+is one entry whose inclusion, and the consistency of the tree with what the client saw before, the client verifies.
+Synced mode, its default (strace: three fsync a transaction, shared by those of callers that come together); its servers
+for PostgreSQL's protocol, for metrics and for browsers are off. Its state is signed only if it has a signing key; here
+it has none.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ PEER = Peer(
     ),
     cases=(
         Case("COPY of 50,000", 50_000),
-        Case("COPY of 4,096", 4_096),
+        Case("COPY of 4,096", 4_096, quick=False),
         Case("INSERT of 64 rows", 64),
         Case("INSERT of one row", 1),
         Case("INSERT of one row, 30 callers", 1, callers=30),
