@@ -219,7 +219,8 @@ def _change(tree: Tree, random: Random) -> None:
 
 
 def _any_field(message: type[Message], random: Random) -> tuple[int, int, Value]:
-    field = random.choice(list(message.DESCRIPTOR.fields_by_number.values()))
+    fields = message.DESCRIPTOR.fields_by_number
+    field = fields[random.choice(list(fields))]
     if field.message_type is not None or field.type in (field.TYPE_BYTES, field.TYPE_STRING):
         return field.number, 2, random.choice(TEXTS) if random.random() < 0.5 else bytes(random.choice(LENGTHS))
     wire_type = {field.TYPE_FIXED64: 1, field.TYPE_FIXED32: 5}.get(field.type, 0)
