@@ -15,6 +15,9 @@ FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 60
 ATHERIS_VERSION := 3.0.0
 
+# What `make bench` runs, those first that are over soon.
+BENCHMARKS ?= latency emit audit proofs growth peers
+
 # The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none that is new enough; no home
 # folder is needed.
 INTEROP := .cache/interop
@@ -95,10 +98,20 @@ $(FUZZ)/.atheris-$(ATHERIS_VERSION):
 demo: $(INSTALLED) ## train, serve, trace, prove and audit a real model, in a folder of its own
 	$(BIN)/lineage demo
 
-.PHONY: bench
-bench: $(INSTALLED) ## cost of emit(), durable predictions a second, rate and memory of an audit, as JSON
-	$(BIN)/python -m benchmarks.emit --json
-	$(BIN)/python -m benchmarks.audit --quick --json
+.PHONY: bench bench-full
+bench: ## all benchmarks, a short run each, and benchmarks/RESULTS.md from them (one: BENCHMARKS=growth)
+bench-full: ## the same with long runs: an hour or more, and 30 GB of disk
+bench: BENCH_OPTIONS := --quick
+bench: BENCH_RESULTS := .cache/bench/quick
+bench-full: BENCH_RESULTS := .cache/bench/full
+bench bench-full: $(INSTALLED)
+	@mkdir -p $(BENCH_RESULTS)
+	@for name in $(BENCHMARKS); do \
+		echo "benchmarks.$$name $(BENCH_OPTIONS)"; \
+		$(BIN)/python -m benchmarks.$$name $(BENCH_OPTIONS) --json >$(BENCH_RESULTS)/$$name.new \
+			&& mv $(BENCH_RESULTS)/$$name.new $(BENCH_RESULTS)/$$name.json || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.results $(BENCH_RESULTS)
 
 .PHONY: proto
 proto: ## generate lineage_ledger.v1 anew from proto/, with the pinned generator
@@ -109,7 +122,8 @@ lock: ## resolve requirements-dev.lock anew (after a change of dependencies; add
 	test -x .cache/uv-$(UV_VERSION)/bin/uv || $(PYTHON) -m venv .cache/uv-$(UV_VERSION)
 	.cache/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.cache/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
-		--extra cli --extra demo --group dev --no-emit-package lineage-ledger --custom-compile-command "make lock" \
+		--extra cli --extra demo --group dev --group bench --no-emit-package lineage-ledger \
+		--custom-compile-command "make lock" \
 		--output-file requirements-dev.lock clients/python/pyproject.toml pyproject.toml
 
 .PHONY: wheels

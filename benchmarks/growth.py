@@ -35,7 +35,7 @@ from lineage_ledger.emitter.ring import Cut
 from lineage_ledger.formats import packed, statement
 
 _BATCH = 4_096
-_MARKS = (1_000_000, 10_000_000, 50_000_000, 100_000_000)
+_MARKS = (10_000_000, 50_000_000, 100_000_000)
 _AT = 5  # stretches that a rate "at" a size is the median of
 _SAMPLES = 20
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -189,13 +189,15 @@ def _rates(state: State, entry_bytes: int) -> Iterator[Result]:
             "rate of a stretch", "entries/s", [each.rate],
             **parameters, size=each.size, entries=each.entries, index_lag=each.index_lag,
         )  # fmt: skip
+    first, last = stretches[0], stretches[-_AT:] if len(stretches) > _AT else stretches[-1:]
     reached = stretches[-1].size
     for mark in _MARKS:
-        until = [each for each in stretches if each.size - each.entries < mark]
-        if mark > 1_000_000 and reached >= mark:
-            rates = [each.rate for each in until[-_AT:]]
-            yield Result.of(f"rate at {mark // 1_000_000} million", "entries/s", rates, **parameters)
-    first, last = stretches[0], stretches[-_AT:] if len(stretches) > _AT else stretches[-1:]
+        if reached < mark:
+            break
+        rates = [each.rate for each in stretches if each.size - each.entries < mark][-_AT:]
+        at = f"{mark // 1_000_000} million"
+        yield Result.of(f"rate at {at}", "entries/s", rates, **parameters)
+        yield Result.of(f"rate, {at} / first million", "", [rate / first.rate for rate in rates], **parameters)
     yield Result.of("rate of the first million", "entries/s", [first.rate], **parameters)
     yield Result.of("rate at the end", "entries/s", [each.rate for each in last], **parameters, size=reached)
     yield Result.of("rate, end / first million", "", [each.rate / first.rate for each in last], **parameters)

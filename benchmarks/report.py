@@ -61,15 +61,18 @@ def report(
         print()
         return
     for result in results:
-        low, high = map(_text, result.spread)
+        low, high = map(number, result.spread)
         runs = f"{result.runs} run{'s' if result.runs > 1 else ''}"
-        print(f"{result.name:40} {_text(result.value):>14} {result.unit}  ({low} to {high}, {runs})")
+        print(f"{result.name:40} {number(result.value):>14} {result.unit}  ({low} to {high}, {runs})")
     for name, reason in left_out.items():
         print(f"{name}: not run: {reason}")
 
 
-def _text(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+def number(value: float) -> str:
+    """For people: three digits, or all before the point."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value else "0"
 
 
 def _commit() -> str:
