@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lmdb
 
@@ -27,6 +27,8 @@ MAX_READERS = 1022
 # Room that a commit may need besides its values: copied pages of the trees, LMDB's list of free pages.
 COMMIT_SLACK_BYTES = 1 << 20
 
+_META_PAGES = 2
+
 # EIO: LMDB says so of a write that was cut short, which is how a disk becomes full.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -35,6 +37,19 @@ if TYPE_CHECKING:
     WriteTransaction = lmdb.Transaction[bytes]
 else:  # generic for the type checker only
     ReadTransaction = WriteTransaction = lmdb.Transaction
+
+
+class PageUse(NamedTuple):
+    """How the pages of an environment are used; bytes are those of whole pages."""
+
+    rows: Mapping[str, int]
+    """Of each table."""
+    table_bytes: Mapping[str, int]
+    """Of each table."""
+    own_bytes: int
+    """What LMDB keeps for itself: its two meta pages, and the table of tables."""
+    free_bytes: int
+    """Pages that commits may fill before the file grows, or may once nobody looks at them, and the list of them."""
 
 
 class Environment:
@@ -208,6 +223,26 @@ class Environment:
         """Free the slots of reader processes that were killed; how many there were. Call it from a timer."""
         return self._env.reader_check()
 
+    def page_use(self) -> PageUse:
+        """What the pages are used for, at one moment; a commit that comes just then may be counted as free."""
+        with self.read() as txn:
+            stats = {name: txn.stat(self._tables[name]) for name in self._names}
+            page_bytes = self._env.stat()["psize"]
+            tables = {name: page_bytes * _pages(stat) for name, stat in stats.items()}
+            own_bytes = page_bytes * (_META_PAGES + _pages(self._env.stat()))
+            used_bytes = self.used_bytes
+        free_bytes = max(0, used_bytes - own_bytes - sum(tables.values()))
+        return PageUse({name: stat["entries"] for name, stat in stats.items()}, tables, own_bytes, free_bytes)
+
+    def oldest_read(self) -> int:
+        """How many commits ago the oldest view was taken that somebody, in any process, still looks at; 0: none.
+
+        Pages that were freed since then cannot be used again, so the file grows.
+        """
+        lines = (line.split() for line in self._env.readers().splitlines())
+        views = [int(fields[2]) for fields in lines if len(fields) == 3 and fields[2].isdecimal()]
+        return max(0, self._env.info()["last_txnid"] - min(views)) if views else 0
+
     @property
     def file_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
@@ -226,6 +261,10 @@ class Environment:
     def close(self) -> None:
         with self._alone():
             self._env.close()
+
+
+def _pages(stat: Mapping[str, Any]) -> int:
+    return int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
 
 def put_all(

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from lineage_ledger import kernel
 from lineage_ledger.errors import MalformedError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
+from lineage_ledger_server.store.disk_use import IndexUse, index_use
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
 
 TABLES = ("postings", "runs", "meta")
@@ -239,6 +240,10 @@ class IndexStore:
     def file_bytes(self) -> int:
         """Bytes that the indexes take on disk."""
         return self._environment.file_bytes
+
+    def disk_use(self) -> IndexUse:
+        """What they hold. Raises StoreError."""
+        return index_use(self._environment)
 
     def check_readers(self) -> int:
         """Free the reader slots of killed processes; how many there were."""

@@ -11,6 +11,7 @@ from lineage_ledger import kernel
 from lineage_ledger.errors import LineageError
 from lineage_ledger_server.errors import CorruptValueError, StoreError
 from lineage_ledger_server.store import rows
+from lineage_ledger_server.store.disk_use import LogUse, log_use
 from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, WriteTransaction, put_all
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
 from lineage_ledger_server.store.right_edge import Growth, RightEdge
@@ -223,6 +224,14 @@ class LogStore:
     def map_bytes(self) -> int:
         """The most that the map can hold now, in bytes; it grows at need."""
         return self._environment.map_bytes
+
+    def disk_use(self) -> LogUse:
+        """What the bytes on disk hold. Raises StoreError."""
+        return log_use(self._environment)
+
+    def oldest_read(self) -> int:
+        """How many commits ago the oldest view was taken that somebody, in any process, still looks at; 0: none."""
+        return self._environment.oldest_read()
 
     def close(self) -> None:
         self._environment.close()
