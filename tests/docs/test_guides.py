@@ -28,7 +28,7 @@ from lineage_ledger.formats import (
 from lineage_ledger.sources import bounds, read_ahead
 from lineage_ledger_server import head
 from lineage_ledger_server.cli.serve import serve
-from lineage_ledger_server.services import admin, append, entries, find
+from lineage_ledger_server.services import admin, append, entries, find, pending
 from lineage_ledger_server.serving import endpoint as grpc_endpoint
 from lineage_ledger_server.serving import web
 from lineage_ledger_server.store import environment
@@ -51,9 +51,10 @@ LIMITS = {
     "deployments that a chain binds": prediction.MAX_BINDING_ROW,
     "request id": prediction.MAX_REQUEST_ID_BYTES,
     "append streams at a time (`--max-append-streams`)": 256,
-    "unanswered bytes of an append stream, then it is read no further": append.MAX_UNANSWERED_BYTES,
+    "unanswered bytes of an append stream, then it is read no further": pending.MAX_STREAM_BYTES,
+    "bytes of batches that wait, over all append streams": pending.MAX_PENDING_BYTES,
     "streams of answers at a time": grpc_endpoint.MAX_READ_STREAMS,
-    "calls at a time, for each thread": grpc_endpoint._CALLS_PER_WORKER,
+    "calls at a time, besides append streams": grpc_endpoint.MAX_CALLS,
     "items in a page": entries.MAX_PAGE_SIZE,
     "items in a page, unless asked for": entries.DEFAULT_PAGE_SIZE,
     "entries and batches looked at for a page of a search, which then goes on": find.MAX_SCANNED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 
 import grpc
@@ -67,6 +68,13 @@ def _requests(
     for first in range(0, len(batches), at_a_time):
         group = batches[first : first + at_a_time]
         yield append_pb2.AppendStreamRequest(packed_batches=group, options=None if first else options)
+
+
+def _requests_of(
+    batches: Iterator[bytes], options: append_pb2.AcknowledgementOptions
+) -> Iterator[append_pb2.AppendStreamRequest]:
+    for batch in batches:
+        yield append_pb2.AppendStreamRequest(packed_batches=[batch], options=options)
 
 
 def _batches(producer: Producer, counts: list[int]) -> list[bytes]:
@@ -139,11 +147,13 @@ def test_the_first_response_is_consistent_with_what_the_client_knows(
     known = follower.open(_checkpoint(channel), [])
     options = append_pb2.AcknowledgementOptions(prove=True, known_tree_size=known.size)
     batches = _batches(producer, [5])
-    for batch, response in zip(batches, stub.AppendStream(_requests(batches, options), timeout=10), strict=True):
+    left = iter(batches)
+    for response in stub.AppendStream(_requests(batches, options), timeout=10):
         assert response.consistency_proof
-        follower.check(
-            batch, response.acknowledgements[0], follower.open(response.checkpoint, list(response.consistency_proof))
-        )
+        tree = follower.open(response.checkpoint, list(response.consistency_proof))
+        for said in response.acknowledgements:
+            follower.check(next(left), said, tree)
+    assert next(left, None) is None
     newest = follower.newest
     assert newest is not None
     options = append_pb2.AcknowledgementOptions(prove=True, known_tree_size=newest.size)
@@ -161,13 +171,17 @@ def test_a_client_that_knows_more_gets_the_smaller_checkpoint_and_no_proof_of_it
     producer, follower = registered(server), Follower(server)
     size = ahead if ahead > 1 else 1_000_000
     options = append_pb2.AcknowledgementOptions(prove=True, known_tree_size=size)
-    responses = stub.AppendStream(_requests(_batches(producer, [1]), options), timeout=10)
+    sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    responses = stub.AppendStream(_requests_of(iter(sent.get, None), options), timeout=10)
+    sent.put(producer.batch())
     first = next(responses)
     assert not first.consistency_proof
     tree = follower.open(first.checkpoint, [])
     assert tree.size < size
+    sent.put(producer.predictions(1))  # only now, or one response would answer both
     second = next(responses)
     follower.open(second.checkpoint, list(second.consistency_proof))
+    sent.put(None)
 
 
 def test_what_is_not_asked_for_is_not_sent(server: RunningServer, stub: append_pb2_grpc.AppendServiceStub) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import random
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -29,10 +28,12 @@ from lineage_ledger.v1 import (
 from lineage_ledger_server.services import entries as entries_module
 from lineage_ledger_server.services import find
 from lineage_ledger_server.services import trace as trace_module
+from lineage_ledger_server.services.access import ADMIN_POLICY
 from lineage_ledger_server.services.entries import EntryService
 from lineage_ledger_server.services.pages import encode_token
 from lineage_ledger_server.services.proofs import ProofService
 from lineage_ledger_server.services.trace import TraceService
+from lineage_ledger_server.serving.endpoint import Endpoint, Health
 from tests.index.served_log import ServedLog
 from tests.trace.graphs import Demo, demo
 from tests.trace.small_ledger import NaiveSource, SmallLedger, digest_text
@@ -58,13 +59,13 @@ class Served(NamedTuple):
         return self.demo.ledger
 
 
-def serve(log: ServedLog) -> tuple[grpc.Server, grpc.Channel, Stubs]:
-    server = grpc.server(ThreadPoolExecutor(4))
+def serve(log: ServedLog) -> tuple[Endpoint, grpc.Channel, Stubs]:
+    server = Endpoint(ADMIN_POLICY, Health(), [], workers=4, max_calls=16)
     lookup = log.indexer.lookup
-    entries_pb2_grpc.add_EntryServiceServicer_to_server(EntryService(log.reader, lookup), server)
-    proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(log.reader, lookup), server)
-    trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceService(log.reader, lookup), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add(entries_pb2_grpc.add_EntryServiceServicer_to_server, EntryService(log.reader, lookup))
+    server.add(proofs_pb2_grpc.add_ProofServiceServicer_to_server, ProofService(log.reader, lookup))
+    server.add(trace_pb2_grpc.add_TraceServiceServicer_to_server, TraceService(log.reader, lookup))
+    port = server.bind("127.0.0.1:0", None)
     server.start()
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     stubs = Stubs(
@@ -92,7 +93,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     server, channel, stubs = serve(log)
     yield Served(it, log, stubs)
     channel.close()
-    server.stop(None).wait()
+    server.begin_stop(0).result()
+    server.close()
     log.close()
 
 
@@ -161,7 +163,8 @@ class TestEntries:
         assert len(messages) == 4
         assert all(len(message.packed) <= 2 * 1024 * 1024 for message in messages)
         channel.close()
-        server.stop(None).wait()
+        server.begin_stop(0).result()
+        server.close()
         log.close()
 
     def test_get_prediction(self, served: Served) -> None:
@@ -286,7 +289,8 @@ class TestFind:
         assert (len(page.predictions), page.next_page_token != "") == (3, True)
         assert all_pages(stubs, request) == naive_find(ledger, request)
         channel.close()
-        server.stop(None).wait()
+        server.begin_stop(0).result()
+        server.close()
         log.close()
 
     def test_index_behind_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +313,8 @@ class TestFind:
         page = stubs.entries.FindPredictions(request)
         assert (len(page.predictions), page.indexed_size) == (6, ledger.size)
         channel.close()
-        server.stop(None).wait()
+        server.begin_stop(0).result()
+        server.close()
         log.close()
 
     @pytest.mark.parametrize(

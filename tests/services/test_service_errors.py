@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -12,13 +11,14 @@ import pytest
 from lineage_ledger import errors
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, errors_pb2
 from lineage_ledger_server.errors import IndexOutOfRangeError, PredictionLostError, RefusedError
+from lineage_ledger_server.services.access import ADMIN_POLICY
 from lineage_ledger_server.services.errors import (
     DETAILS_KEY,
     ERROR_INFO_TYPE_URL,
     STATUS_OF_REASON,
     answer_to,
-    answers,
 )
+from lineage_ledger_server.serving.endpoint import Endpoint, Health
 
 
 class Raising(entries_pb2_grpc.EntryServiceServicer):
@@ -26,11 +26,9 @@ class Raising(entries_pb2_grpc.EntryServiceServicer):
 
     error: Exception = RuntimeError()
 
-    @answers
     def GetEntry(self, request: Any, context: Any) -> Any:
         raise self.error
 
-    @answers
     def StreamEntries(self, request: Any, context: Any) -> Iterator[Any]:
         yield entries_pb2.StreamEntriesResponse(first_index=7)
         raise self.error
@@ -38,14 +36,15 @@ class Raising(entries_pb2_grpc.EntryServiceServicer):
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Raising, entries_pb2_grpc.EntryServiceStub]]:
-    server = grpc.server(ThreadPoolExecutor(2))
+    server = Endpoint(ADMIN_POLICY, Health(), [], workers=2, max_calls=16)
     raising = Raising()
-    entries_pb2_grpc.add_EntryServiceServicer_to_server(raising, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add(entries_pb2_grpc.add_EntryServiceServicer_to_server, raising)
+    port = server.bind("127.0.0.1:0", None)
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield raising, entries_pb2_grpc.EntryServiceStub(channel)
-    server.stop(None).wait()
+    server.begin_stop(0).result()
+    server.close()
 
 
 def details_of(call: grpc.RpcError) -> tuple[errors_pb2.Status, list[errors_pb2.ErrorInfo]]:

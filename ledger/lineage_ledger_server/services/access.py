@@ -13,17 +13,15 @@ import hashlib
 import ipaddress
 import ssl
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import grpc
 
 from lineage_ledger.errors import SettingsError
 from lineage_ledger_server.errors import RefusedError
-from lineage_ledger_server.services import errors
 
 
 class Role(StrEnum):
@@ -66,6 +64,30 @@ class AccessPolicy:
         if common_name is not None:
             roles |= self.common_names.get(common_name, frozenset())
         return roles
+
+    def check(
+        self, path: str, metadata: Iterable[tuple[str, str | bytes]], identity: Mapping[str, Iterable[bytes]]
+    ) -> None:
+        """Whether a caller, with this metadata and TLS identity, may call the method at `path` (/SERVICE/METHOD).
+
+        Raises `RefusedError` (NOT_AUTHENTICATED or ROLE_REQUIRED).
+        """
+        role = _ROLE_OF_SERVICE.get(path.rpartition("/")[0].lstrip("/"), Role.ADMIN)
+        if role is None:
+            return
+        allowed = frozenset({role, Role.ADMIN})
+        if path == _ALSO_FOR_APPEND:
+            allowed |= {Role.APPEND}
+        token = _bearer_token(metadata)
+        roles = self.roles_of(token, _common_name(identity))
+        if roles & allowed:
+            return
+        if token is None and not roles:
+            raise RefusedError(
+                "this ledger wants to know who calls: send `authorization: Bearer TOKEN` or a client certificate",
+                reason="NOT_AUTHENTICATED",
+            )
+        raise RefusedError(f"this call needs the role {role}; ask whoever runs the ledger", reason="ROLE_REQUIRED")
 
 
 ADMIN_POLICY = AccessPolicy(anyone=frozenset(Role))
@@ -118,63 +140,8 @@ def _read_entries(path: Path, entries: object, kind: str) -> dict[str, frozenset
     return found
 
 
-class AccessInterceptor(grpc.ServerInterceptor):
-    """Lets a call through if `policy` gives its caller the service's role."""
-
-    def __init__(self, policy: AccessPolicy) -> None:
-        self._policy = policy
-
-    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        handler = continuation(handler_call_details)
-        if handler is None:
-            return None
-        service = handler_call_details.method.rpartition("/")[0].lstrip("/")
-        role = _ROLE_OF_SERVICE.get(service, Role.ADMIN)
-        if role is None:
-            return handler
-        allowed = frozenset({role, Role.ADMIN})
-        if handler_call_details.method == _ALSO_FOR_APPEND:
-            allowed |= {Role.APPEND}
-        for shape in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            method = getattr(handler, shape)
-            if method is not None:
-                return handler._replace(
-                    **{shape: self._guarded(method, role, allowed, streaming=handler.response_streaming)}
-                )
-        return handler
-
-    def _guarded(
-        self, method: Callable[[Any, Any], Any], role: Role, allowed: frozenset[Role], *, streaming: bool
-    ) -> Callable[[Any, Any], Any]:
-        def unary(request: Any, context: grpc.ServicerContext) -> Any:
-            self._check(role, allowed, context)
-            return method(request, context)
-
-        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            self._check(role, allowed, context)
-            yield from method(request, context)
-
-        return stream if streaming else unary
-
-    def _check(self, role: Role, allowed: frozenset[Role], context: grpc.ServicerContext) -> None:
-        """Whether the caller has one of the `allowed` roles; `role` is the one that it is told to ask for."""
-        try:
-            token = _bearer_token(context)
-            roles = self._policy.roles_of(token, _common_name(context))
-            if roles & allowed:
-                return
-            if token is None and not roles:
-                raise RefusedError(
-                    "this ledger wants to know who calls: send `authorization: Bearer TOKEN` or a client certificate",
-                    reason="NOT_AUTHENTICATED",
-                )
-            raise RefusedError(f"this call needs the role {role}; ask whoever runs the ledger", reason="ROLE_REQUIRED")
-        except RefusedError as error:
-            errors.abort(context, error)
-
-
-def _bearer_token(context: grpc.ServicerContext) -> str | None:
-    for key, value in context.invocation_metadata():
+def _bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    for key, value in metadata:
         if key == "authorization":
             if not isinstance(value, str) or not value.startswith(_BEARER):
                 raise RefusedError("the authorization metadatum must be `Bearer TOKEN`", reason="NOT_AUTHENTICATED")
@@ -182,8 +149,8 @@ def _bearer_token(context: grpc.ServicerContext) -> str | None:
     return None
 
 
-def _common_name(context: grpc.ServicerContext) -> str | None:
-    names: Any = context.auth_context().get("x509_common_name")  # a list of bytes, whatever the stubs say
+def _common_name(identity: Mapping[str, Iterable[bytes]]) -> str | None:
+    names = list(identity.get("x509_common_name", ()))
     return names[0].decode("utf-8", "replace") if names else None
 
 

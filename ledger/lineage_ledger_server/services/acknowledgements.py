@@ -29,8 +29,13 @@ class Acknowledger:
             )
         # Published or not: what is acknowledged was signed.
         self._reader = ledger.signed_reader
-        self._witnesses = ledger.witnesses
-        self._wait_for = options.wait_for
+        self._witnesses = witnesses = ledger.witnesses
+        # What is published at once is waited for by whoever says so, the rest by all who do not say otherwise.
+        required = witnesses is not None and witnesses.required
+        self._unwitnessed = append_pb2.PROMISE_DURABLE if required else append_pb2.PROMISE_PUBLISHED
+        wait_for = options.wait_for
+        self.waits = witnesses is not None and (wait_for > self._unwitnessed or (required and not wait_for))
+        """Whether `respond` may wait for witnesses; then it is called on a thread that has nothing else to do."""
         self._proves = options.prove
         self._known_size = options.known_tree_size
 
@@ -54,12 +59,9 @@ class Acknowledger:
         witnesses = self._witnesses
         if witnesses is None:
             return head, append_pb2.PROMISE_PUBLISHED
-        # What is published at once is waited for by whoever says so, the rest by all who do not say otherwise.
-        unwitnessed = append_pb2.PROMISE_DURABLE if witnesses.required else append_pb2.PROMISE_PUBLISHED
-        waits = self._wait_for > unwitnessed or (witnesses.required and not self._wait_for)
-        witnessed = witnesses.wait(head.size) if waits else witnesses.witnessed
+        witnessed = witnesses.wait(head.size) if self.waits else witnesses.witnessed
         if witnessed is None or witnessed.size < head.size:
-            return head, unwitnessed
+            return head, self._unwitnessed
         return witnessed, append_pb2.PROMISE_WITNESSED
 
     def _prove(self, response: append_pb2.AppendStreamResponse, head: Head) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import grpc
-
 from lineage_ledger import kernel
 from lineage_ledger.formats import strict
 from lineage_ledger.v1 import admin_pb2, admin_pb2_grpc
@@ -18,7 +16,7 @@ from lineage_ledger_server.sequencer.producers import AdminChange
 from lineage_ledger_server.sequencer.signing import KeyChange, check_key_change
 from lineage_ledger_server.sequencer.submissions import Changed
 from lineage_ledger_server.services.append import AppendService, wait_for
-from lineage_ledger_server.services.errors import answers
+from lineage_ledger_server.services.errors import Caller
 
 MAX_PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 100
@@ -50,30 +48,26 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._parts = parts
         self._ledger = parts.ledger
 
-    @answers
     def RegisterProducer(
-        self, request: admin_pb2.RegisterProducerRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.RegisterProducerRequest, context: Caller
     ) -> admin_pb2.RegisterProducerResponse:
         changed = self._change(request.entry, "producer_registered", context)
         return admin_pb2.RegisterProducerResponse(index=changed.index, checkpoint=changed.head.note)
 
-    @answers
     def RetireProducer(
-        self, request: admin_pb2.RetireProducerRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.RetireProducerRequest, context: Caller
     ) -> admin_pb2.RetireProducerResponse:
         changed = self._change(request.entry, "producer_retired", context)
         return admin_pb2.RetireProducerResponse(index=changed.index, checkpoint=changed.head.note)
 
-    @answers
     def CompromiseProducer(
-        self, request: admin_pb2.CompromiseProducerRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.CompromiseProducerRequest, context: Caller
     ) -> admin_pb2.CompromiseProducerResponse:
         changed = self._change(request.entry, "producer_compromised", context)
         return admin_pb2.CompromiseProducerResponse(index=changed.index, checkpoint=changed.head.note)
 
-    @answers
     def ChangeLedgerKey(
-        self, request: admin_pb2.ChangeLedgerKeyRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.ChangeLedgerKeyRequest, context: Caller
     ) -> admin_pb2.ChangeLedgerKeyResponse:
         ledger = self._ledger
         new_key_file = ledger.data_dir.new_ledger_key
@@ -81,11 +75,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         changed = self._changed(change, context)
         return admin_pb2.ChangeLedgerKeyResponse(index=changed.index, checkpoint=changed.head.note)
 
-    def _change(self, entry: bytes, kind: str, context: grpc.ServicerContext) -> Changed:
+    def _change(self, entry: bytes, kind: str, context: Caller) -> Changed:
         change = producers.check_admin_entry(entry, kind, self._ledger.origin, self._ledger.admin_public_keys)
         return self._changed(change, context)
 
-    def _changed(self, change: AdminChange | KeyChange, context: grpc.ServicerContext) -> Changed:
+    def _changed(self, change: AdminChange | KeyChange, context: Caller) -> Changed:
         outcome = wait_for(self._ledger.sequencer, change, context)
         if not isinstance(outcome, Changed):
             raise ServerError("the sequencer answered an admin's change with something else")
@@ -94,9 +88,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             return replace(outcome, head=witnesses.wait(outcome.head.size) or outcome.head)
         return outcome
 
-    @answers
     def ListProducers(
-        self, request: admin_pb2.ListProducersRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.ListProducersRequest, context: Caller
     ) -> admin_pb2.ListProducersResponse:
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         after = _parse_page_token(request.page_token)
@@ -122,9 +115,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             response.next_page_token = rows[-1][0].hex()
         return response
 
-    @answers
     def GetStatistics(
-        self, request: admin_pb2.GetStatisticsRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.GetStatisticsRequest, context: Caller
     ) -> admin_pb2.GetStatisticsResponse:
         store, reader, witnesses = self._ledger.store, self._ledger.signed_reader, self._ledger.witnesses
         head = reader.head()

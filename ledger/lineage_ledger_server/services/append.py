@@ -1,19 +1,19 @@
-"""AppendService: the way in.
+"""AppendService: the way in, for a handful of producers with large batches and for hundreds with small ones.
 
-A stream has two threads: one reads batches and checks them, the stream's own answers them, so that the next batch is
-checked while the last one waits for the disk. Answers keep the order of the batches, refusals included, because a
-refusal travels through the sequencer's queue as well.
+It runs on the server's event loop and keeps no thread for a stream, so that an idle one costs its memory and no more.
+Small batches are checked on the loop itself, large ones by workers, which let go of the interpreter's lock for most of
+it. Answers keep the order of the batches, refusals included, because a refusal travels through the sequencer's queue as
+well; what became of a group comes back to the loop at once, and each stream is answered in one message.
 """
 
 from __future__ import annotations
 
-import queue
+import asyncio
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
-from typing import Any, Final
-
-import grpc
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Final
 
 from lineage_ledger._version import __version__
 from lineage_ledger.formats import seal
@@ -24,27 +24,40 @@ from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.sequencer.check import CheckedBatch, check_batch
 from lineage_ledger_server.sequencer.genesis import FORMAT_VERSION
 from lineage_ledger_server.sequencer.sequencer import Sequencer
-from lineage_ledger_server.sequencer.submissions import Appended, Outcome
+from lineage_ledger_server.sequencer.submissions import Appended, Outcome, Work
 from lineage_ledger_server.services.acknowledgements import Acknowledger
-from lineage_ledger_server.services.errors import answers
+from lineage_ledger_server.services.errors import Caller, Context
 from lineage_ledger_server.services.key_history import key_history
+from lineage_ledger_server.services.pending import MAX_STREAM_BYTES, PendingBytes
 
 MAX_BATCHES_PER_MESSAGE: Final = 1_024
 MAX_BYTES_PER_MESSAGE: Final = 4 * 1024 * 1024
 MAX_ANSWERS_PER_MESSAGE: Final = 1_024
-MAX_UNANSWERED_BYTES: Final = 16 * 1024 * 1024
-"""What one stream may have in the server at a time; then it is read no further, and gRPC holds the client back."""
 _ANSWER_BYTES: Final = 1_024  # what an answer costs that its client does not read
+_SMALL_BATCH_BYTES: Final = 128 * 1024  # up to here handing it to another thread costs more than it brings
 
 
 class AppendService(append_pb2_grpc.AppendServiceServicer):
-    """Takes batches for `ledger`, over at most `max_streams` streams at a time."""
+    """Takes batches for `ledger`, over at most `max_streams` streams at a time. `workers` check the large ones."""
 
-    def __init__(self, ledger: Ledger, max_streams: int) -> None:
+    def __init__(self, ledger: Ledger, max_streams: int, workers: Executor) -> None:
         self._ledger = ledger
         self._max_streams = max_streams
-        self._streams: set[_Stream] = set()  # guarded by _lock
-        self._lock = threading.Lock()
+        self._workers = workers
+        # Who waits for witnesses waits on a thread of its own, and there are no more of them than streams.
+        self._waiters = ThreadPoolExecutor(max_streams, thread_name_prefix="witnessed")
+        self._streams: set[_Stream] = set()  # touched on the loop only
+        self._outcomes = _Outcomes()
+        self._pending = PendingBytes()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of batches that were received and are not decided yet."""
+        return self._pending.reserved
+
+    @property
+    def max_pending_bytes(self) -> int:
+        return self._pending.most
 
     @property
     def streams(self) -> int:
@@ -55,56 +68,65 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def max_streams(self) -> int:
         return self._max_streams
 
-    @answers
-    def AppendStream(
-        self, request_iterator: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
-    ) -> Iterator[append_pb2.AppendStreamResponse]:
-        stream = _Stream(self._ledger, request_iterator, context)
-        with self._lock:
-            if len(self._streams) >= self._max_streams:
-                raise LimitError(
-                    f"{self._max_streams} append streams are open, which is the limit; close one, send on fewer, "
-                    "or start the server with a higher --max-append-streams",
-                    limit="max_append_streams",
-                    value=self._max_streams,
-                )
-            self._streams.add(stream)
+    async def AppendStream(self, requests: AsyncIterator[append_pb2.AppendStreamRequest], context: Context) -> None:
+        if len(self._streams) >= self._max_streams:
+            raise LimitError(
+                f"{self._max_streams} append streams are open, which is the limit; close one, send on fewer, "
+                "or start the server with a higher --max-append-streams",
+                limit="max_append_streams",
+                value=self._max_streams,
+            )
+        stream = _Stream(self._ledger, self._pending, self._outcomes, self._workers, self._waiters)
+        self._streams.add(stream)
         try:
-            yield from stream.responses()
+            await stream.serve(requests, context)
         finally:
-            with self._lock:
-                self._streams.discard(stream)
+            self._streams.discard(stream)
 
-    def end_streams(self) -> None:
+    async def end_streams(self) -> None:
         """After the sequencer has stopped: every stream answers what was taken, then ends as UNAVAILABLE."""
-        with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
+        for stream in self._streams:
             stream.end(NotWritableError("the ledger is stopping; try again when it is back", reason="STOPPING"))
 
-    @answers
-    def AppendBatch(
-        self, request: append_pb2.AppendBatchRequest, context: grpc.ServicerContext
+    def close(self) -> None:
+        """End its threads."""
+        self._waiters.shutdown()
+
+    async def AppendBatch(
+        self, request: append_pb2.AppendBatchRequest, context: Context
     ) -> append_pb2.AppendBatchResponse:
         acknowledger = Acknowledger(self._ledger, request.options)
-        batch = check_batch(request.packed_batch, self._ledger.origin)
-        response = acknowledger.respond([_submit_and_wait(self._ledger.sequencer, batch, context)])
+        size = len(request.packed_batch)
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome) -> None:
+            self._pending.release(size)
+            if not answered.done():  # the caller may have gone
+                answered.set_result(outcome)
+
+        await self._pending.reserve(size)
+        try:
+            batch = await _checked(request.packed_batch, self._ledger.origin, self._workers)
+            self._ledger.sequencer.submit(batch, lambda outcome: self._outcomes.put(settle, outcome))
+        except BaseException:
+            self._pending.release(size)
+            raise
+        outcome = await answered
+        if isinstance(outcome, Exception):
+            raise outcome
+        if not isinstance(outcome, Appended):
+            raise ServerError("the sequencer answered a batch with something else")
+        response = await _responded(acknowledger, [outcome], self._waiters)
         return append_pb2.AppendBatchResponse(
             acknowledgement=response.acknowledgements[0],
             checkpoint=response.checkpoint,
             consistency_proof=response.consistency_proof,
         )
 
-    @answers
-    def GetChain(
-        self, request: append_pb2.GetChainRequest, context: grpc.ServicerContext
-    ) -> append_pb2.GetChainResponse:
+    def GetChain(self, request: append_pb2.GetChainRequest, call: Caller) -> append_pb2.GetChainResponse:
         return _chain_response(self._ledger.signed_reader, request.chain_id)
 
-    @answers
-    def GetLedger(
-        self, request: append_pb2.GetLedgerRequest, context: grpc.ServicerContext
-    ) -> append_pb2.GetLedgerResponse:
+    def GetLedger(self, request: append_pb2.GetLedgerRequest, call: Caller) -> append_pb2.GetLedgerResponse:
         signed = self._ledger.signed_reader  # so that every checkpoint in an acknowledgement can be opened
         size = signed.head().size
         return append_pb2.GetLedgerResponse(
@@ -118,98 +140,142 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         )
 
 
+class _Outcomes:
+    """Brings what the sequencer's thread says to the loop: once for as many as have come together meanwhile."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[Callable[[Outcome], object], Outcome]] = deque()
+        self._is_called = False
+
+    def put(self, take: Callable[[Outcome], object], outcome: Outcome) -> None:
+        """Have `take` called with `outcome` on the loop; from any thread."""
+        self._waiting.append((take, outcome))
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon_threadsafe(self._give)
+
+    def _give(self) -> None:
+        # In this order: whoever puts after the first line has the loop called again.
+        self._is_called = False
+        while self._waiting:
+            take, outcome = self._waiting.popleft()
+            take(outcome)
+
+
 class _EndOfStream(RefusedError):  # noqa: N818  # a mark, not an error
     """Travels behind the last batch of a stream; what the client sent before it is answered by then."""
 
 
 class _Stream:
-    """One AppendStream call."""
+    """One AppendStream call: one task reads batches and checks them, one answers. All on the loop."""
 
     def __init__(
-        self, ledger: Ledger, requests: Iterator[append_pb2.AppendStreamRequest], context: grpc.ServicerContext
+        self, ledger: Ledger, pending: PendingBytes, outcomes: _Outcomes, workers: Executor, waiters: Executor
     ) -> None:
         self._ledger = ledger
+        self._pending = pending
+        self._to_loop = outcomes
+        self._workers = workers
+        self._waiters = waiters
         self._acknowledger: Acknowledger | None = None  # made by the first message, before its batches are submitted
-        self._requests = requests
-        self._outcomes: queue.SimpleQueue[tuple[Outcome, int]] = queue.SimpleQueue()
-        self._unanswered_bytes = 0  # guarded by _room
-        self._room = threading.Condition()
-        self._gone = False
-        if not context.add_callback(self._hang_up):
-            self._hang_up()
+        self._outcomes: deque[tuple[Outcome, int]] = deque()
+        self._unanswered_bytes = 0
+        self._has_outcomes = asyncio.Event()
+        self._has_room = asyncio.Event()
 
-    def responses(self) -> Iterator[append_pb2.AppendStreamResponse]:
+    async def serve(self, requests: AsyncIterator[append_pb2.AppendStreamRequest], context: Context) -> None:
         """Answers until the client is done or gone; then raises what a batch was refused for."""
-        reader = threading.Thread(target=self._read, name="append-stream-reader", daemon=True)
-        reader.start()
-        while True:
-            outcomes = [self._outcomes.get()]
-            while len(outcomes) < MAX_ANSWERS_PER_MESSAGE and not self._outcomes.empty():
-                outcomes.append(self._outcomes.get())
-            appended: list[Appended] = []
-            failure: Exception | None = None
-            for outcome, size in outcomes:
-                if isinstance(outcome, Appended):
-                    appended.append(outcome)
-                elif isinstance(outcome, Exception):
-                    failure = outcome
-                    break
-                self._release(size)
-            if appended and self._acknowledger is not None:
-                yield self._acknowledger.respond(appended)
-            if failure is not None:
-                self._hang_up()
-                if isinstance(failure, _EndOfStream):
-                    return
-                raise failure
+        reading = asyncio.get_running_loop().create_task(self._read(requests))
+        try:
+            while True:
+                await self._has_outcomes.wait()
+                self._has_outcomes.clear()
+                while self._outcomes:
+                    failure = await self._answer(context)
+                    if isinstance(failure, _EndOfStream):
+                        return
+                    if failure is not None:
+                        raise failure
+        finally:
+            reading.cancel()
 
-    def _read(self) -> None:
-        """Check and submit batch after batch, until one is refused; runs on the stream's second thread."""
+    async def _answer(self, context: Context) -> Exception | None:
+        """Answer what has come, in one message; returns what ends the stream, if that has come."""
+        appended: list[Appended] = []
+        failure: Exception | None = None
+        answered_bytes = 0
+        while self._outcomes and failure is None and len(appended) < MAX_ANSWERS_PER_MESSAGE:
+            outcome, size = self._outcomes.popleft()
+            answered_bytes += size
+            if isinstance(outcome, Appended):
+                appended.append(outcome)
+            elif isinstance(outcome, Exception):
+                failure = outcome
+        if appended and self._acknowledger is not None:
+            await context.write(await _responded(self._acknowledger, appended, self._waiters))
+        self._unanswered_bytes -= answered_bytes
+        self._has_room.set()
+        return failure
+
+    async def _read(self, requests: AsyncIterator[append_pb2.AppendStreamRequest]) -> None:
+        """Check and submit batch after batch, until one is refused."""
         end: Exception = _EndOfStream("the stream ended", reason="STOPPING")
         try:
-            for request in self._requests:
+            async for request in requests:
                 if self._acknowledger is None:
                     self._acknowledger = Acknowledger(self._ledger, request.options)
                 _check_message(request)
                 for packed in request.packed_batches:
-                    size = len(packed) + _ANSWER_BYTES
-                    if not self._reserve(size):
-                        return
-                    self._submit(check_batch(packed, self._ledger.origin), size)
-        except grpc.RpcError:
-            pass  # the client broke off
-        except Exception as error:  # noqa: BLE001  # travels on, and is raised on the stream's own thread
+                    await self._take(packed)
+        except Exception as error:  # noqa: BLE001  # travels on, and is raised where the answers are
             end = error
         self._submit(end, 0)
 
-    def _submit(self, work: CheckedBatch | Exception, size: int) -> None:
+    async def _take(self, packed: bytes) -> None:
+        """Check a batch and submit it, when there is room for it. Raises what it is refused for."""
+        size = len(packed) + _ANSWER_BYTES
+        while self._unanswered_bytes and self._unanswered_bytes + size > MAX_STREAM_BYTES:
+            self._has_room.clear()
+            await self._has_room.wait()
+        await self._pending.reserve(size)
         try:
-            self._ledger.sequencer.submit(work, lambda outcome: self._outcomes.put((outcome, size)))
+            checked = await _checked(packed, self._ledger.origin, self._workers)
+        except BaseException:
+            self._pending.release(size)
+            raise
+        self._unanswered_bytes += size
+        self._submit(checked, size)
+
+    def _submit(self, work: CheckedBatch | Exception, size: int) -> None:
+        def take(outcome: Outcome) -> None:
+            self._pending.release(size)
+            self._outcomes.append((outcome, size))
+            self._has_outcomes.set()
+
+        try:
+            self._ledger.sequencer.submit(work, lambda outcome: self._to_loop.put(take, outcome))
         except NotWritableError as stopping:
-            self._outcomes.put((stopping, 0))
-
-    def _reserve(self, size: int) -> bool:
-        """Wait until the stream may hold `size` bytes more; False once it is over."""
-        with self._room:
-            while self._unanswered_bytes and self._unanswered_bytes + size > MAX_UNANSWERED_BYTES and not self._gone:
-                self._room.wait()
-            self._unanswered_bytes += size
-            return not self._gone
-
-    def _release(self, size: int) -> None:
-        with self._room:
-            self._unanswered_bytes -= size
-            self._room.notify()
+            take(stopping)
 
     def end(self, why: Exception) -> None:
-        """The call is over after the answers that are ready; wakes both threads."""
-        with self._room:
-            self._gone = True
-            self._room.notify_all()
-        self._outcomes.put((why, 0))
+        """The call is over after the answers that are ready."""
+        self._outcomes.append((why, 0))
+        self._has_outcomes.set()
 
-    def _hang_up(self) -> None:
-        self.end(_EndOfStream("the call is over", reason="STOPPING"))
+
+async def _checked(packed: bytes, origin: str, workers: Executor) -> CheckedBatch:
+    if len(packed) <= _SMALL_BATCH_BYTES:
+        return check_batch(packed, origin)
+    return await asyncio.get_running_loop().run_in_executor(workers, check_batch, packed, origin)
+
+
+async def _responded(
+    acknowledger: Acknowledger, appended: list[Appended], waiters: Executor
+) -> append_pb2.AppendStreamResponse:
+    if acknowledger.waits:
+        return await asyncio.get_running_loop().run_in_executor(waiters, acknowledger.respond, appended)
+    return acknowledger.respond(appended)
 
 
 def _check_message(request: append_pb2.AppendStreamRequest) -> None:
@@ -229,15 +295,7 @@ def _check_message(request: append_pb2.AppendStreamRequest) -> None:
         )
 
 
-def _submit_and_wait(sequencer: Sequencer, work: CheckedBatch, context: grpc.ServicerContext) -> Appended:
-    """One batch through the sequencer, within the call's deadline."""
-    outcome = wait_for(sequencer, work, context)
-    if not isinstance(outcome, Appended):
-        raise ServerError("the sequencer answered a batch with something else")
-    return outcome
-
-
-def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> Outcome:
+def wait_for(sequencer: Sequencer, work: Work, call: Caller) -> Outcome:
     """Submit `work` and wait for what becomes of it; raises what it is refused for.
 
     If the caller's deadline passes first the work may still be done; a batch can be sent again, it is known by its
@@ -246,7 +304,7 @@ def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> 
     future: Future[Outcome] = Future()
     sequencer.submit(work, future.set_result)
     try:
-        outcome = future.result(_time_left_s(context))
+        outcome = future.result(_time_left_s(call))
     except TimeoutError:
         raise RefusedError(
             "the deadline passed before the commit; send again to learn what became of it", reason="STOPPING"
@@ -256,9 +314,9 @@ def wait_for(sequencer: Sequencer, work: Any, context: grpc.ServicerContext) -> 
     return outcome
 
 
-def _time_left_s(context: grpc.ServicerContext) -> float:
+def _time_left_s(call: Caller) -> float:
     """Seconds to the call's deadline, at most what a thread can wait: without a deadline gRPC says more than that."""
-    left_s = context.time_remaining()
+    left_s = call.time_remaining()
     return threading.TIMEOUT_MAX if left_s is None else min(left_s, threading.TIMEOUT_MAX)
 
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import grpc
-
 from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.formats.prediction import MAX_REQUEST_ID_BYTES, PredictionId
@@ -15,7 +13,7 @@ from lineage_ledger.trace import SealedEntry
 from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, entry_pb2
 from lineage_ledger_server.errors import RefusedError
 from lineage_ledger_server.services.batch_proofs import BatchProofs
-from lineage_ledger_server.services.errors import answers, check_active
+from lineage_ledger_server.services.errors import Caller, check_active
 from lineage_ledger_server.services.find import Criteria, PredictionSearch
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
 from lineage_ledger_server.services.pieces import split_pieces
@@ -45,15 +43,11 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
         self._lookup = lookup
         self._search = PredictionSearch(reader, lookup)
 
-    @answers
-    def GetEntry(
-        self, request: entries_pb2.GetEntryRequest, context: grpc.ServicerContext
-    ) -> entries_pb2.GetEntryResponse:
+    def GetEntry(self, request: entries_pb2.GetEntryRequest, context: Caller) -> entries_pb2.GetEntryResponse:
         return entries_pb2.GetEntryResponse(entry=self._reader.entry(request.index))
 
-    @answers
     def StreamEntries(
-        self, request: entries_pb2.StreamEntriesRequest, context: grpc.ServicerContext
+        self, request: entries_pb2.StreamEntriesRequest, context: Caller
     ) -> Iterator[entries_pb2.StreamEntriesResponse]:
         end = request.end or self._reader.head().size
         if request.start > end:
@@ -73,17 +67,15 @@ class EntryService(entries_pb2_grpc.EntryServiceServicer):
         if count:
             yield _packed(first_index, count, parts)
 
-    @answers
     def GetPrediction(
-        self, request: entries_pb2.GetPredictionRequest, context: grpc.ServicerContext
+        self, request: entries_pb2.GetPredictionRequest, context: Caller
     ) -> entries_pb2.GetPredictionResponse:
         located = self._reader.locate(parse_prediction_id(request.prediction_id))
         sealed = SealedEntry(located.index, located.entry, located.seal_index, located.seal)
         return entries_pb2.GetPredictionResponse(prediction=_Predictions(self._reader).logged(sealed))
 
-    @answers
     def FindPredictions(
-        self, request: entries_pb2.FindPredictionsRequest, context: grpc.ServicerContext
+        self, request: entries_pb2.FindPredictionsRequest, context: Caller
     ) -> entries_pb2.FindPredictionsResponse:
         criteria = _criteria(request)
         start = decode_token(request.page_token, request, 1)[0] if request.page_token else 0
@@ -163,12 +155,12 @@ class _Predictions:
         )
 
 
-def _time_left_s(context: grpc.ServicerContext) -> float:
+def _time_left_s(context: Caller) -> float:
     left_s: float | None = context.time_remaining()  # None: no deadline, which the stubs do not say
     return SEARCH_S if left_s is None else max(0.0, left_s - ANSWER_S)
 
 
-def _budget(context: grpc.ServicerContext) -> Callable[[], bool]:
+def _budget(context: Caller) -> Callable[[], bool]:
     """Whether a search may go on: there is time, and somebody waits for it."""
     until = time.monotonic() + min(SEARCH_S, _time_left_s(context))
 

@@ -8,13 +8,12 @@ that the log has too, and nothing from the inside.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import grpc
+import grpc.aio
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -78,18 +77,28 @@ _REASON_OF_TYPE: tuple[tuple[type[errors.LineageError], str], ...] = (
     (errors.MalformedError, "INVALID_ARGUMENT"),
 )
 
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+else:  # generic for the type checker only
+    Context = grpc.aio.ServicerContext
+
 _log = structlog.get_logger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
+
+
+class Caller(Protocol):
+    """What a service knows of the call that it answers (`calls.Call`)."""
+
+    def is_active(self) -> bool: ...
+    def time_remaining(self) -> float | None: ...
 
 
 class CallEndedError(errors.LineageError):
     """The caller is gone, or its deadline has passed; whoever works for it stops by raising this."""
 
 
-def check_active(context: grpc.ServicerContext) -> None:
+def check_active(call: Caller) -> None:
     """Raises `CallEndedError` if nobody waits for the answer any more. For loops."""
-    if not context.is_active():
+    if not call.is_active():
         raise CallEndedError("the call was cancelled or its deadline has passed")
 
 
@@ -122,32 +131,7 @@ def answer_to(error: BaseException) -> Answer | None:
     return Answer(status, _bounded(str(error)), reason, _metadata_of(error))
 
 
-def answers(method: Callable[P, R]) -> Callable[P, R]:
-    """For a servicer's method `(self, request, context)`, unary or a generator: what it raises becomes a status."""
-    if inspect.isgeneratorfunction(method):
-
-        @functools.wraps(method)
-        def streaming(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-            try:
-                yield from cast("Callable[P, Iterator[Any]]", method)(*args, **kwargs)
-            except Exception as error:
-                abort(_context_of(args, kwargs), error)
-                raise  # not reached: abort raises, which a type checker cannot know
-
-        return cast("Callable[P, R]", streaming)
-
-    @functools.wraps(method)
-    def unary(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except Exception as error:
-            abort(_context_of(args, kwargs), error)
-            raise  # not reached: abort raises
-
-    return unary
-
-
-def abort(context: grpc.ServicerContext, error: Exception) -> None:
+async def abort(context: Context, error: Exception) -> NoReturn:
     """Ends the call with the status of `error`. Always raises, as gRPC's abort does."""
     answer = answer_to(error)
     if answer is None:
@@ -158,12 +142,8 @@ def abort(context: grpc.ServicerContext, error: Exception) -> None:
         )
     elif answer.status is grpc.StatusCode.DATA_LOSS:
         _log.error("stored bytes are corrupt; not served", error=answer.message, **answer.metadata)
-    context.set_trailing_metadata(((DETAILS_KEY, answer.details()),))
-    context.abort(answer.status, answer.message)
-
-
-def _context_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> grpc.ServicerContext:
-    return cast("grpc.ServicerContext", kwargs["context"] if "context" in kwargs else args[-1])
+    await context.abort(answer.status, answer.message, ((DETAILS_KEY, answer.details()),))
+    raise error  # not reached, which the stubs do not say
 
 
 def _reason_of(error: BaseException) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc
-
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.v1 import proofs_pb2, proofs_pb2_grpc
 from lineage_ledger_server.errors import IndexOutOfRangeError, NotWitnessedError, RefusedError
 from lineage_ledger_server.services.chains import Chains
 from lineage_ledger_server.services.entries import parse_prediction_id
-from lineage_ledger_server.services.errors import answers, check_active
+from lineage_ledger_server.services.errors import Caller, check_active
 from lineage_ledger_server.services.key_history import key_history
 from lineage_ledger_server.services.receipt import make_receipt
 
@@ -40,9 +38,8 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
         self._lookup = lookup
         self._chains = Chains(reader, lookup)
 
-    @answers
     def GetCheckpoint(
-        self, request: proofs_pb2.GetCheckpointRequest, context: grpc.ServicerContext
+        self, request: proofs_pb2.GetCheckpointRequest, context: Caller
     ) -> proofs_pb2.GetCheckpointResponse:
         head = self._witnessed() if request.witnessed else self._reader.head()
         response = proofs_pb2.GetCheckpointResponse(checkpoint=head.note)
@@ -50,9 +47,8 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
             response.key_history.CopyFrom(key_history(self._reader, head.size, with_proof=True))
         return response
 
-    @answers
     def GetInclusionProof(
-        self, request: proofs_pb2.GetInclusionProofRequest, context: grpc.ServicerContext
+        self, request: proofs_pb2.GetInclusionProofRequest, context: Caller
     ) -> proofs_pb2.GetInclusionProofResponse:
         head = self._reader.head()
         size = request.tree_size or head.size
@@ -63,9 +59,8 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
             checkpoint=head.note if size == head.size else b"",
         )
 
-    @answers
     def GetConsistencyProof(
-        self, request: proofs_pb2.GetConsistencyProofRequest, context: grpc.ServicerContext
+        self, request: proofs_pb2.GetConsistencyProofRequest, context: Caller
     ) -> proofs_pb2.GetConsistencyProofResponse:
         head = self._reader.head()
         size = request.new_size or head.size
@@ -77,10 +72,7 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
             checkpoint=head.note if size == head.size else b"",
         )
 
-    @answers
-    def GetReceipt(
-        self, request: proofs_pb2.GetReceiptRequest, context: grpc.ServicerContext
-    ) -> proofs_pb2.GetReceiptResponse:
+    def GetReceipt(self, request: proofs_pb2.GetReceiptRequest, context: Caller) -> proofs_pb2.GetReceiptResponse:
         try:
             head = self._witnessed() if request.witnessed else self._reader.head()
             receipt = self._receipt(request, head, lambda: check_active(context))
@@ -102,8 +94,5 @@ class ProofService(proofs_pb2_grpc.ProofServiceServicer):
             return self._chains.receipt(request.chain, head, check)
         raise RefusedError("no subject is set; set prediction_id, index or chain", reason="INVALID_ARGUMENT")
 
-    @answers
-    def ListChains(
-        self, request: proofs_pb2.ListChainsRequest, context: grpc.ServicerContext
-    ) -> proofs_pb2.ListChainsResponse:
+    def ListChains(self, request: proofs_pb2.ListChainsRequest, context: Caller) -> proofs_pb2.ListChainsResponse:
         return self._chains.page(request, lambda: check_active(context))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc
-
 from lineage_ledger.formats.merkle import HASH_SIZE
 from lineage_ledger.trace import Node, Target, subject_of_digest, subject_of_index, walk
 from lineage_ledger.v1 import entry_pb2, trace_pb2, trace_pb2_grpc
 from lineage_ledger_server.errors import NotFoundError, RefusedError
 from lineage_ledger_server.index.lookup import LogStatements
 from lineage_ledger_server.services.entries import INDEX_WAIT_S, parse_prediction_id
-from lineage_ledger_server.services.errors import answers, check_active
+from lineage_ledger_server.services.errors import Caller, check_active
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
 
 if TYPE_CHECKING:
@@ -36,8 +34,7 @@ class TraceService(trace_pb2_grpc.TraceServiceServicer):
         self._reader = reader
         self._lookup = lookup
 
-    @answers
-    def Trace(self, request: trace_pb2.TraceRequest, context: grpc.ServicerContext) -> trace_pb2.TraceResponse:
+    def Trace(self, request: trace_pb2.TraceRequest, context: Caller) -> trace_pb2.TraceResponse:
         subject = self._subject(request)
         if request.page_token:
             first, size = decode_token(request.page_token, request, 2)

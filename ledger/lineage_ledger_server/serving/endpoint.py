@@ -1,17 +1,21 @@
 """What every gRPC server of ours has: options, limits, health, reflection, the services that read, an address.
 
-gRPC's synchronous server keeps a worker for every open stream, so there are as many workers as streams are allowed, and
-a reserve for everything else; streams beyond their limits are refused, never queued. Health has workers of its own.
+Calls run on one event loop, and on workers where a service is a plain method (`services.calls`). Calls beyond the
+limits are refused, never queued.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import grpc
+import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from lineage_ledger.errors import SettingsError
@@ -19,19 +23,20 @@ from lineage_ledger.v1 import entries_pb2, entries_pb2_grpc, proofs_pb2, proofs_
 from lineage_ledger_server.index.lookup import Lookup
 from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
-from lineage_ledger_server.services import access
+from lineage_ledger_server.services.access import AccessPolicy
+from lineage_ledger_server.services.calls import CallGate
 from lineage_ledger_server.services.entries import EntryService
 from lineage_ledger_server.services.proofs import ProofService
-from lineage_ledger_server.services.stream_limit import StreamLimit
 from lineage_ledger_server.services.trace import TraceService
+from lineage_ledger_server.serving.loop import made_on_loop, on_loop, serving_loop
 
 _log = structlog.get_logger(__name__)
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_READ_STREAMS = 32
-RESERVED_WORKERS = 32 + MAX_READ_STREAMS
-_HEALTH_WORKERS = 4
-_CALLS_PER_WORKER = 4  # how many may wait for one; more are refused, for each costs memory
+WORKERS = 32
+MAX_CALLS = 256
+"""Besides append streams; more are refused, for each costs memory."""
 _KEEPALIVE_MS = 30_000
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -49,68 +54,88 @@ READ_SERVICES = tuple(
 )
 
 
-class Health(health.HealthServicer):
-    """Health with workers of its own, so that a server whose workers are all busy still says how it is."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_HEALTH_WORKERS, thread_name_prefix="health")
-        super().__init__(experimental_non_blocking=True, experimental_thread_pool=self._pool)
-        # What the base class does for Watch; grpc looks for it at the handler.
-        Health.Check.experimental_thread_pool = self._pool  # type: ignore[attr-defined]  # an attribute of a function
-
-    def Check(  # noqa: N802  # gRPC's name
-        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
-    ) -> health_pb2.HealthCheckResponse:
-        return super().Check(request, context)
+class Health(health_aio.HealthServicer):
+    """Health on the event loop itself, so that a server whose workers are all busy still says how it is."""
 
     def say(self, services: Sequence[str], *, serving: bool) -> None:
-        """Set the state of `services`; the empty name is the whole server."""
+        """Set the state of `services`; the empty name is the whole server. From any thread, without waiting."""
         states = health_pb2.HealthCheckResponse
         for service in services:
-            self.set(service, states.SERVING if serving else states.NOT_SERVING)
+            state = states.SERVING if serving else states.NOT_SERVING
+            asyncio.run_coroutine_threadsafe(self.set(service, state), serving_loop())
+
+
+class Endpoint:
+    """A gRPC server with its workers; `health` and reflection are there already, and reflection names `services`.
+
+    `max_calls` may be open at a time. A second server on the port is a mistake, unless it `shares_port` with others of
+    its kind. What `add` adds must be added before `start`.
+    """
+
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        health_servicer: Health,
+        services: Sequence[str],
+        *,
+        workers: int,
+        max_calls: int,
+        shares_port: bool = False,
+    ) -> None:
+        self.workers = ThreadPoolExecutor(workers, thread_name_prefix="grpc")
+        gate = CallGate(policy, self.workers, min(MAX_READ_STREAMS, 4 * workers))
+        self._server: grpc.aio.Server = made_on_loop(
+            lambda: grpc.aio.server(
+                interceptors=[gate],
+                options=[*_OPTIONS, ("grpc.so_reuseport", int(shares_port))],
+                maximum_concurrent_rpcs=max_calls,
+            )
+        )
+        self.add(health_pb2_grpc.add_HealthServicer_to_server, health_servicer)
+        names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        made_on_loop(lambda: reflection.enable_server_reflection(names, self._server))
+
+    def add(self, add_to_server: Callable[[Any, Any], None], servicer: object) -> None:
+        """Add a service by the function that was generated for it."""
+        made_on_loop(lambda: add_to_server(servicer, self._server))
+
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Bind to HOST:PORT, or unix:PATH; returns the port. Raises `SettingsError`."""
+
+        def bound() -> int:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+
+        try:
+            port = made_on_loop(bound)
+        except RuntimeError as error:
+            port = 0
+            _log.debug("cannot bind", error=str(error))
+        if not port:
+            raise SettingsError(f"cannot listen on {address}: is it in use, or not an address of this machine?")
+        return port
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> str:
+        """Bind to HOST:PORT; the address with the port that it got. Raises `SettingsError`."""
+        return f"{address.rpartition(':')[0]}:{self.bind(address, credentials)}"
+
+    def start(self) -> None:
+        on_loop(self._server.start())
+
+    def begin_stop(self, drain_s: float) -> Future[None]:
+        """Take no more calls; those that are open get `drain_s` seconds. Done when all have ended."""
+        return asyncio.run_coroutine_threadsafe(self._server.stop(drain_s), serving_loop())
 
     def close(self) -> None:
-        """End its workers."""
-        self._pool.shutdown()
+        """End its workers, once it has stopped."""
+        self.workers.shutdown()
 
 
-def make_server(
-    workers: int,
-    policy: access.AccessPolicy,
-    health_servicer: Health,
-    services: Sequence[str],
-    *,
-    shares_port: bool = False,
-) -> grpc.Server:
-    """A server without services but health and reflection, which names `services` besides.
-
-    A second server on the port is a mistake, unless it `shares_port` with others of its kind.
-    """
-    server = grpc.server(
-        ThreadPoolExecutor(workers, thread_name_prefix="grpc"),
-        interceptors=[access.AccessInterceptor(policy), StreamLimit(min(MAX_READ_STREAMS, workers // 2))],
-        options=[*_OPTIONS, ("grpc.so_reuseport", int(shares_port))],
-        maximum_concurrent_rpcs=_CALLS_PER_WORKER * workers,
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    return server
-
-
-def add_read_services(server: grpc.Server, reader: LogReader, lookup: Lookup, publication: Publication) -> None:
+def add_read_services(endpoint: Endpoint, reader: LogReader, lookup: Lookup, publication: Publication) -> None:
     """Entries, proofs and traces: all that needs the ledger's files and not its sequencer."""
-    entries_pb2_grpc.add_EntryServiceServicer_to_server(EntryService(reader, lookup), server)
-    proofs_pb2_grpc.add_ProofServiceServicer_to_server(ProofService(reader, lookup, publication.witnessed), server)
-    trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceService(reader, lookup), server)
-
-
-def bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
-    """Bind to HOST:PORT; the address with the port that it got. Raises `SettingsError`."""
-    try:
-        port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
-    except RuntimeError as error:
-        port = 0
-        _log.debug("cannot bind", error=str(error))
-    if not port:
-        raise SettingsError(f"cannot listen on {listen}: is it in use, or not an address of this machine?")
-    return f"{listen.rpartition(':')[0]}:{port}"
+    endpoint.add(entries_pb2_grpc.add_EntryServiceServicer_to_server, EntryService(reader, lookup))
+    endpoint.add(
+        proofs_pb2_grpc.add_ProofServiceServicer_to_server, ProofService(reader, lookup, publication.witnessed)
+    )
+    endpoint.add(trace_pb2_grpc.add_TraceServiceServicer_to_server, TraceService(reader, lookup))

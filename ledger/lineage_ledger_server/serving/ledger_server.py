@@ -9,7 +9,6 @@ import os
 import threading
 from pathlib import Path
 
-import grpc
 import structlog
 
 from lineage_ledger.errors import SettingsError
@@ -23,13 +22,14 @@ from lineage_ledger_server.services import access
 from lineage_ledger_server.services.admin import AdminService, Parts
 from lineage_ledger_server.services.append import AppendService
 from lineage_ledger_server.serving.endpoint import (
+    MAX_CALLS,
     READ_SERVICES,
-    RESERVED_WORKERS,
+    WORKERS,
+    Endpoint,
     Health,
     add_read_services,
-    bind,
-    make_server,
 )
+from lineage_ledger_server.serving.loop import made_on_loop, on_loop
 from lineage_ledger_server.serving.reader_process import ReaderProcesses
 from lineage_ledger_server.serving.settings import ServerSettings
 
@@ -69,10 +69,14 @@ class LedgerServer:
         self.reader = self.ledger.reader
         try:
             self._indexer = Indexer(self._data_dir.index, self.ledger.reader, self.ledger.origin)
-            self._append = AppendService(self.ledger, settings.max_append_streams)
-            self._server = self._make_server(settings.max_append_streams + RESERVED_WORKERS, policy)
-            self._admin_server = self._make_server(_ADMIN_WORKERS, access.ADMIN_POLICY)
-            self.address = bind(self._server, settings.listen, credentials)
+            self._endpoint = self._make_endpoint(policy, WORKERS)
+            self._admin_endpoint = self._make_endpoint(access.ADMIN_POLICY, _ADMIN_WORKERS)
+            self._append = made_on_loop(
+                lambda: AppendService(self.ledger, settings.max_append_streams, self._endpoint.workers)
+            )
+            self._add_services(self._endpoint)
+            self._add_services(self._admin_endpoint)
+            self.address = self._endpoint.listen(settings.listen, credentials)
             self._bind_admin(admin_target)
         except BaseException:
             self.ledger.close()
@@ -89,22 +93,21 @@ class LedgerServer:
         """Entries that readers see."""
         return self.ledger.published_size
 
-    def _make_server(self, workers: int, policy: access.AccessPolicy) -> grpc.Server:
-        server = make_server(workers, policy, self._health, _SERVICES)
-        append_pb2_grpc.add_AppendServiceServicer_to_server(self._append, server)
-        add_read_services(server, self.ledger.reader, self._indexer.lookup, self.ledger.publication)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminService(Parts(self.ledger, self._indexer, self._append, self._readers)), server
-        )
-        return server
+    def _make_endpoint(self, policy: access.AccessPolicy, workers: int) -> Endpoint:
+        max_calls = MAX_CALLS + self._settings.max_append_streams
+        return Endpoint(policy, self._health, _SERVICES, workers=workers, max_calls=max_calls)
+
+    def _add_services(self, endpoint: Endpoint) -> None:
+        endpoint.add(append_pb2_grpc.add_AppendServiceServicer_to_server, self._append)
+        add_read_services(endpoint, self.ledger.reader, self._indexer.lookup, self.ledger.publication)
+        parts = Parts(self.ledger, self._indexer, self._append, self._readers)
+        endpoint.add(admin_pb2_grpc.add_AdminServiceServicer_to_server, AdminService(parts))
 
     def _bind_admin(self, target: str) -> None:
         self._data_dir.admin_socket.unlink(missing_ok=True)
         mask = os.umask(0o177)  # the socket is there from here on, and never for others
         try:
-            self._admin_server.add_insecure_port(target)
-        except RuntimeError:
-            raise SettingsError(f"cannot make the admin socket {self._data_dir.admin_socket}") from None
+            self._admin_endpoint.bind(target, None)
         finally:
             os.umask(mask)
 
@@ -113,21 +116,24 @@ class LedgerServer:
         self._indexer.start()
         self._timer.start()
         self._on_status(self.ledger.sequencer.status)
-        self._server.start()
-        self._admin_server.start()
+        self._endpoint.start()
+        self._admin_endpoint.start()
 
     def stop(self) -> None:
         """Say so, finish what was taken, let go. Calls that are open get `drain_s` seconds."""
         self._stopping.set()
-        self._health.enter_graceful_shutdown()
-        drained = [server.stop(self._settings.drain_s) for server in (self._server, self._admin_server)]
+        on_loop(self._health.enter_graceful_shutdown())
+        endpoints = (self._endpoint, self._admin_endpoint)
+        drained = [endpoint.begin_stop(self._settings.drain_s) for endpoint in endpoints]
         self.ledger.sequencer.stop()
-        self._append.end_streams()
-        for event in drained:
-            event.wait()
+        on_loop(self._append.end_streams())
+        for ended in drained:
+            ended.result()
+        for endpoint in endpoints:
+            endpoint.close()
+        self._append.close()
         self._indexer.stop()
         self.ledger.close()
-        self._health.close()
         self._data_dir.admin_socket.unlink(missing_ok=True)
 
     def _on_status(self, status: Status) -> None:

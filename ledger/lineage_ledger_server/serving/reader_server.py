@@ -9,13 +9,14 @@ from lineage_ledger_server.index.lookup import Lookup
 from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.serving.endpoint import (
+    MAX_CALLS,
     READ_SERVICES,
-    RESERVED_WORKERS,
+    WORKERS,
+    Endpoint,
     Health,
     add_read_services,
-    bind,
-    make_server,
 )
+from lineage_ledger_server.serving.loop import on_loop
 from lineage_ledger_server.serving.settings import ServerSettings
 from lineage_ledger_server.store.index_store import IndexStore
 from lineage_ledger_server.store.log_store import LogStore
@@ -43,9 +44,11 @@ class ReaderServer:
         self.verifier = keys.verifier_at(keys.open(self.reader.head().note).size)
         self._index = IndexStore.open(data_dir.index, origin=self.verifier.name, read_only=True)
         self._health = Health()
-        self._server = make_server(RESERVED_WORKERS, policy, self._health, READ_SERVICES, shares_port=shares_port)
-        add_read_services(self._server, self.reader, Lookup(self.reader, self._index), self._publication)
-        self.address = bind(self._server, settings.listen, credentials)
+        self._endpoint = Endpoint(
+            policy, self._health, READ_SERVICES, workers=WORKERS, max_calls=MAX_CALLS, shares_port=shares_port
+        )
+        add_read_services(self._endpoint, self.reader, Lookup(self.reader, self._index), self._publication)
+        self.address = self._endpoint.listen(settings.listen, credentials)
 
     @property
     def published_size(self) -> int:
@@ -55,13 +58,13 @@ class ReaderServer:
     def start(self) -> None:
         """Begin to serve."""
         self._health.say(["", *READ_SERVICES], serving=True)
-        self._server.start()
+        self._endpoint.start()
 
     def stop(self) -> None:
         """Let open calls end, for at most `drain_s` seconds."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(self._drain_s).wait()
-        self._health.close()
+        on_loop(self._health.enter_graceful_shutdown())
+        self._endpoint.begin_stop(self._drain_s).result()
+        self._endpoint.close()
         self._index.close()
         self._log.close()
         self._publication.close()
