@@ -25,6 +25,7 @@ from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.v1 import trace_pb2
 from tests.cli.recorded_ledger import DIGEST, HARMLESS, HOSTILE, RecordedLedger, git, run, run_json, run_on_terminal
+from tests.support.processes import eventually
 from tests.support.server import RunningServer
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -394,11 +395,16 @@ def test_tls_and_tokens(recorded: RecordedLedger, tmp_path: Path) -> None:
 
 
 def test_stats(recorded: RecordedLedger) -> None:
+    eventually(lambda: run_json("stats", *recorded.data)["predictions"] == 300)  # the indexes count them
     document = run_json("stats", *recorded.data)
     assert document["origin"] == recorded.server.origin
-    assert document["predictions"] == 300
     assert document["writable"] is True
     assert document["block_time"].endswith("Z")
+    for file in ("log", "index"):
+        used = sum(document[f"{file}_use"].values())
+        assert abs(used - document[f"{file}_bytes"]) <= 2 * 4_096
+    assert 0 < document["log_use"]["entries"] < document["log_bytes"]
+    assert document["pending_bytes"] == 0
     text = run("stats", *recorded.data).stdout
     assert re.search(r"log on disk +[0-9.]+ [KM]iB, 0.0% of 64.0 GiB", text)
     assert "takes entries      yes" in text

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lineage_ledger_server.reading.log_reader import LogReader
+    from lineage_ledger_server.store.disk_use import IndexUse
 
 # How often the head is looked at.
 POLL_S: Final = 0.05
@@ -76,6 +77,10 @@ class Indexer:
     def file_bytes(self) -> int:
         """Bytes that the indexes take on disk."""
         return self._store.file_bytes
+
+    def disk_use(self) -> IndexUse:
+        """What these hold. Raises StoreError."""
+        return self._store.disk_use()
 
     def start(self) -> None:
         """Start the thread."""

@@ -149,6 +149,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             witnesses=[admin_pb2.Witness(**one._asdict()) for one in (witnesses.statuses if witnesses else ())],
             readers_serving=readers.serving if readers else 0,
             readers=readers.number if readers else 0,
+            log_use=admin_pb2.LogUse(**store.disk_use()._asdict()),
+            index_use=admin_pb2.IndexUse(**self._parts.indexer.disk_use()._asdict()),
+            oldest_read_commits=store.oldest_read(),
+            pending_bytes=self._parts.append.pending_bytes,
+            max_pending_bytes=self._parts.append.max_pending_bytes,
         )
 
 

@@ -26,6 +26,8 @@ def stats(access: Access, out: Output) -> None:
 def document(answer: admin_pb2.GetStatisticsResponse) -> dict[str, Any]:
     """All figures as plain data; names as in admin.proto, the time as RFC 3339."""
     found = {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
+    for name in ("log_use", "index_use"):
+        found[name] = _uses(found[name])
     found["block_time"] = format_time(found.pop("block_time_unix_ns"))
     found["witnesses"] = [
         {"name": one.name, "size": one.size, "time": _time(one), "error": one.error} for one in answer.witnesses
@@ -48,12 +50,27 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("batches", f"{answer.batches:,}"),
         ("indexes behind by", f"{lag:,} entries"),
         ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.1f}% of {byte_size(answer.log_map_bytes)}"),
+        *_use_rows(answer.log_use, answer.tree_size),
         ("indexes on disk", byte_size(answer.index_bytes)),
+        *_use_rows(answer.index_use, answer.tree_size),
+        ("oldest read", f"{answer.oldest_read_commits:,} commits ago" if answer.oldest_read_commits else "none"),
         ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
+        ("batches in memory", f"{byte_size(answer.pending_bytes)} of {byte_size(answer.max_pending_bytes)}"),
         ("readers", f"{answer.readers_serving:,} of {answer.readers:,}"),
         ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),
         ("kernel", answer.kernel),
         *_witness_rows(answer),
+    ]
+
+
+def _uses(use: admin_pb2.LogUse | admin_pb2.IndexUse) -> dict[str, int]:
+    return {field.name: getattr(use, field.name) for field in use.DESCRIPTOR.fields}
+
+
+def _use_rows(use: admin_pb2.LogUse | admin_pb2.IndexUse, entries: int) -> list[tuple[str, str]]:
+    return [
+        (f"- {name.replace('_', ' ')}", f"{byte_size(size)}, {size / max(1, entries):.1f} bytes an entry")
+        for name, size in _uses(use).items()
     ]
 
 

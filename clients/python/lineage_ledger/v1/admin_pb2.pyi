@@ -112,7 +112,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatisticsResponse(_message.Message):
-    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses", "readers_serving", "readers")
+    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses", "readers_serving", "readers", "log_use", "index_use", "oldest_read_commits", "pending_bytes", "max_pending_bytes")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +136,11 @@ class GetStatisticsResponse(_message.Message):
     WITNESSES_FIELD_NUMBER: _ClassVar[int]
     READERS_SERVING_FIELD_NUMBER: _ClassVar[int]
     READERS_FIELD_NUMBER: _ClassVar[int]
+    LOG_USE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_USE_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_READ_COMMITS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
     origin: str
     tree_size: int
     block_number: int
@@ -159,7 +164,40 @@ class GetStatisticsResponse(_message.Message):
     witnesses: _containers.RepeatedCompositeFieldContainer[Witness]
     readers_serving: int
     readers: int
-    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ..., readers_serving: _Optional[int] = ..., readers: _Optional[int] = ...) -> None: ...
+    log_use: LogUse
+    index_use: IndexUse
+    oldest_read_commits: int
+    pending_bytes: int
+    max_pending_bytes: int
+    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ..., readers_serving: _Optional[int] = ..., readers: _Optional[int] = ..., log_use: _Optional[_Union[LogUse, _Mapping]] = ..., index_use: _Optional[_Union[IndexUse, _Mapping]] = ..., oldest_read_commits: _Optional[int] = ..., pending_bytes: _Optional[int] = ..., max_pending_bytes: _Optional[int] = ...) -> None: ...
+
+class LogUse(_message.Message):
+    __slots__ = ("entries", "leaf_hashes", "tiles", "batches", "rows", "free")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    LEAF_HASHES_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    FREE_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    leaf_hashes: int
+    tiles: int
+    batches: int
+    rows: int
+    free: int
+    def __init__(self, entries: _Optional[int] = ..., leaf_hashes: _Optional[int] = ..., tiles: _Optional[int] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., free: _Optional[int] = ...) -> None: ...
+
+class IndexUse(_message.Message):
+    __slots__ = ("runs", "postings", "rows", "free")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    POSTINGS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    FREE_FIELD_NUMBER: _ClassVar[int]
+    runs: int
+    postings: int
+    rows: int
+    free: int
+    def __init__(self, runs: _Optional[int] = ..., postings: _Optional[int] = ..., rows: _Optional[int] = ..., free: _Optional[int] = ...) -> None: ...
 
 class Witness(_message.Message):
     __slots__ = ("name", "size", "time_unix_ns", "error")
