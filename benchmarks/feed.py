@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from benchmarks import stored_log
 from benchmarks.load import Sent
 from benchmarks.served import Served
 from lineage_ledger.emitter.acknowledgements import AcknowledgementChecker
+from lineage_ledger.emitter.ring import Cut
 from lineage_ledger.emitter.sealer import ChainSealer, SealedBatch
+from lineage_ledger.formats import packed, statement
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.rpc.connection import Connection
 from lineage_ledger.rpc.endpoint import Endpoint
@@ -148,6 +151,12 @@ class Feed:
             stretch.end_s = now_s
             if stretch.all_sent and not self._unacknowledged:
                 self._finish(stretch)
+
+    def record_lineage(self) -> bytes:
+        """Send what the model of the predictions to come was made from; the leaf hash of its deployment, 32 bytes."""
+        lineage = stored_log.lineage_statements()
+        self.send([self.sealer.seal(Cut(0, len(lineage), packed.pack(lineage), len(lineage), []), [])])
+        return statement.statement_hash(lineage[-1])
 
     @staticmethod
     def _finish(stretch: _Stretch) -> None:

@@ -31,8 +31,6 @@ from benchmarks.growth_state import State, Stretch
 from benchmarks.report import Result, report
 from benchmarks.served import Served, served
 from lineage_ledger.client import Client
-from lineage_ledger.emitter.ring import Cut
-from lineage_ledger.formats import packed, statement
 
 _BATCH = 4_096
 _MARKS = (10_000_000, 50_000_000, 100_000_000)
@@ -107,7 +105,9 @@ def measure(folder: Path, sizes: Sizes) -> list[Result]:
             _say(f"going on from {state.measured:,} predictions that were measured before")
         bodies = Bodies(_BATCH)
         with Feed(server) as feed:
-            _record_lineage(feed, state)
+            if not state.deployment_hash:
+                state.deployment_hash = feed.record_lineage().hex()
+                state.save()
             _grow(server, admin, feed, bodies, state, sizes)
         lag, caught_up_s = _catch_up(admin, sizes.catch_up_s)
         results = [
@@ -122,16 +122,6 @@ def measure(folder: Path, sizes: Sizes) -> list[Result]:
     _say("auditing")
     audited.must_pass(root, server.verifier_key, checkpoint)
     return results
-
-
-def _record_lineage(feed: Feed, state: State) -> None:
-    """What the predictions' model came from goes in before them, once."""
-    if state.deployment_hash:
-        return
-    lineage = stored_log.lineage_statements()
-    feed.send([feed.sealer.seal(Cut(0, len(lineage), packed.pack(lineage), len(lineage), []), [])])
-    state.deployment_hash = statement.statement_hash(lineage[-1]).hex()
-    state.save()
 
 
 def _grow(server: Served, admin: Client, feed: Feed, bodies: Bodies, state: State, sizes: Sizes) -> None:
