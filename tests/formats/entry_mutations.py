@@ -200,9 +200,8 @@ def _change(tree: Tree, random: Random) -> None:
                 fields.sort(key=lambda field: field[0])
         case 7 if wire_type == 2:
             fields[at] = number, wire_type, random.choice(TEXTS)
-        case 8 if wire_type == 2:
+        case 8 if not isinstance(value, int):
             content = value.encode() if isinstance(value, Tree) else value
-            assert isinstance(content, bytes)
             fields[at] = number, wire_type, (content or b"a").ljust(5_000, b"b")[: random.choice(LENGTHS)]
         case 9 if isinstance(value, Tree):
             fields[at] = number, wire_type, _change_bytes(value.encode(), random)

@@ -6,7 +6,7 @@ What a fuzzer found is a seed too; such files are named `found-…`, and are lef
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.keys import SigningKey, encode_signing_key
 from lineage_ledger.formats.note import Note
 from lineage_ledger.formats.witness_protocol import AddCheckpoint
-from lineage_ledger.v1 import entries_pb2, proofs_pb2
+from lineage_ledger.v1 import entries_pb2, entry_pb2, proofs_pb2
 from lineage_ledger_server.services import pages
 from lineage_ledger_server.services.chains import Chains
+from tests.formats.entry_mutations import Tree
 from tests.fuzz import examples
-from tests.fuzz.targets import CORPUS, TARGETS
+from tests.fuzz.targets import CORPUS, MESSAGES, TARGETS
 from tests.index.served_log import ServedLog
 from tests.trace.graphs import demo
 
@@ -43,6 +44,7 @@ def corpus() -> dict[str, dict[str, bytes]]:
     some = [entry for name, entry in entries.items() if name in {"prediction-0", "seal-0", "block-0"}]
     files: dict[str, dict[str, bytes]] = {name: {} for name in TARGETS}
     files["entry"] = {**entries, **dict(_refused_entries())}
+    files["message"] = dict(_messages(entries))
     files["packed"] = {
         "empty": b"",
         "batch": packed.pack(some),
@@ -114,6 +116,19 @@ def _entries() -> Iterator[tuple[str, bytes]]:
             entry = bytes.fromhex(case["entry"])
             if len(entry) <= _SMALL_BYTES:
                 yield f"{path.stem}-{place}", entry
+
+
+def _messages(entries: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """One of each that is not an entry or the whole of one."""
+    found: dict[str, bytes] = {}
+    for name, entry in entries.items():
+        if name.endswith("-0") or name.startswith("seal-"):
+            for tree in Tree.parse(entry_pb2.Entry, entry).trees()[1:]:
+                found.setdefault(tree.message.DESCRIPTOR.name, tree.encode())
+    for name, data in found.items():
+        if len(data) <= _SMALL_BYTES:
+            yield name.lower(), bytes([MESSAGES.index(name)]) + data
+    yield "cut-off", bytes([MESSAGES.index("SealBody")]) + found["SealBody"][:-1]
 
 
 def _refused_entries() -> Iterator[tuple[str, bytes]]:

@@ -41,6 +41,7 @@ from lineage_ledger.formats.describe import describe
 from lineage_ledger.formats.note import Note, SignatureType, Verifier
 from lineage_ledger.formats.receipt import Receipt
 from lineage_ledger.formats.strict_rules import RULES
+from lineage_ledger.formats.strict_tables import PLACES
 from lineage_ledger.formats.tlog_proof import TlogProof
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.formats.witness_protocol import AddCheckpoint, encode_size, parse_size, read_cosignature
@@ -53,6 +54,7 @@ from tests.fuzz import examples
 from tests.kernel.kernel_examples import KERNELS, outcome
 
 CORPUS: Final = Path(__file__).parent / "corpus"
+MESSAGES: Final = tuple(sorted(RULES))
 
 _Value = TypeVar("_Value")
 _Refusal: TypeAlias = type[LineageError] | tuple[type[LineageError], ...]
@@ -81,6 +83,13 @@ def entry(data: bytes) -> bool:
         _one_encoding(statement.body, _written(getattr(entry_pb2, rule.carries).FromString(statement.body)))
     assert json.dumps(describe(data)), "an entry that cannot be shown"
     return True
+
+
+def message(data: bytes) -> bool:
+    """A message of the strict encoding, the first byte says which: both kernels say the same."""
+    name = MESSAGES[data[0] % len(MESSAGES)] if data else "Entry"
+    _kernels_agree("check_strict", PLACES[name], data[1:])
+    return outcome(KERNELS["python"].check_strict, PLACES[name], data[1:]) is None
 
 
 def packed_entries(data: bytes) -> bool:
@@ -336,6 +345,7 @@ TARGETS: Final[dict[str, Target]] = {
     "checkpoint_file": Target(checkpoint_file),
     "digest": Target(_text_round_trip(digest.parse_digest, digest.format_digest), 256),
     "entry": Target(entry),
+    "message": Target(message),
     "note": Target(note),
     "packed": Target(packed_entries),
     "page_token": Target(page_token, 128),
