@@ -17,8 +17,9 @@ from lineage_ledger_server.errors import CorruptValueError, DiskFullError, Store
 from lineage_ledger_server.index import stretch
 from lineage_ledger_server.index.indexer import Indexer
 from lineage_ledger_server.index.lookup import LogStatements
-from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow, RunKey
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow
 from lineage_ledger_server.store.rows import number_key
+from lineage_ledger_server.store.run_rows import RunKey
 from tests.index.served_log import ServedLog
 from tests.trace.graphs import demo
 from tests.trace.small_ledger import ORIGIN, SmallLedger, digest_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from lineage_ledger import kernel
 from lineage_ledger.formats import packed
 from lineage_ledger.formats.prediction import encode_prediction
-from lineage_ledger_server.index.runs import RunBuilder, range_offset
-from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, RunKey, run_width
+from lineage_ledger_server.index.runs import RunBuilder
+from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite
+from lineage_ledger_server.store.run_rows import RunKey, parts_of, range_offset, run_width, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 LEVELS = (0, 1, 2, 3)
@@ -52,6 +54,12 @@ def store(tmp_path: Path) -> Iterator[IndexStore]:
     opened.close()
 
 
+def all_rows(bundles: range) -> Iterator[bytes]:
+    for number in bundles:
+        yield prefix(b"all") + (number * 256).to_bytes(3, "big")
+        yield prefix(b"%d" % number) + (number * 256 + 1).to_bytes(3, "big")
+
+
 def expected_runs(bundles: int) -> list[RunKey]:
     """The fewest aligned runs over that many bundles."""
     runs, at = [], 0
@@ -63,7 +71,9 @@ def expected_runs(bundles: int) -> list[RunKey]:
 
 
 def stored_runs(store: IndexStore) -> list[RunKey]:
-    return [RunKey(int.from_bytes(key[:8], "big"), key[8]) for table, key, _ in store.dump() if table == "runs"]
+    """Each once; its parts follow each other."""
+    keys = [key for table, key, _ in store.dump() if table == "runs"]
+    return list(dict.fromkeys(RunKey(int.from_bytes(key[:8], "big"), key[8]) for key in keys))
 
 
 @pytest.mark.parametrize("bundles_a_commit", [7, 1_000, 5_000])
@@ -80,7 +90,8 @@ def test_levels_up_to_two_to_the_twenty(bundles_a_commit: int, store: IndexStore
         after = position._replace(size=stop * 256)
         store.commit(IndexWrite(position, after, [], builder.runs, builder.merged))
         position = after
-    assert stored_runs(store) == expected_runs(bundles)
+    assert stored_runs(store) == expected_runs(bundles) == list(runs_of(bundles * 256))
+    assert b"".join(map(store.run, expected_runs(bundles)[:1])) == b"".join(sorted(all_rows(range(4_096))))
     size = bundles * 256
     for number in (0, 15, 16, 4_095, 4_096, 4_097, bundles - 1):
         assert store.find_rows(prefix(b"%d" % number), 0, size, 10) == [number * 256 + 1]
@@ -125,3 +136,30 @@ def test_hits_of_any_ids(bundles: list[list[bytes]], data: st.DataObject) -> Non
         assert [rows[at : at + 13] for at in range(0, len(rows), 13)] == sorted(
             rows[at : at + 13] for at in range(0, len(rows), 13)
         )
+
+
+@given(st.integers(0, 3 << 20), st.integers(0, 3 << 20))
+def test_which_runs_there_are(size: int, start: int) -> None:
+    """Those of the full bundles, end to end, from the one that reaches beyond `start`."""
+    runs = list(runs_of(size))
+    assert [key.first_index for key in runs] == [0, *(key.first_index + run_width(key.level) for key in runs)][:-1] or (
+        not runs and size < 256
+    )
+    assert sum(run_width(key.level) for key in runs) == size - size % 256
+    assert all(key.first_index % run_width(key.level) == 0 for key in runs)
+    assert [key.level for key in runs] == sorted((key.level for key in runs), reverse=True)
+    assert list(runs_of(size, start)) == [key for key in runs if key.first_index + run_width(key.level) > start]
+
+
+@pytest.mark.parametrize(("level", "parts"), [(0, 1), (1, 1), (2, 16), (3, 256)])
+@pytest.mark.parametrize("rows", [0, 1, 5, 3_000])
+@pytest.mark.parametrize("first_bytes", [range(256), range(16), range(240, 256), [7]])
+def test_parts_of_a_run(level: int, parts: int, rows: int, first_bytes: Sequence[int]) -> None:
+    rng = random.Random(rows)
+    run = sorted(bytes([rng.choice(first_bytes)]) + rng.randbytes(12) for _ in range(rows))
+    stored = list(parts_of(RunKey(1 << 20, level), b"".join(run)))
+    assert b"".join(part for _, part in stored) == b"".join(run)
+    for key, part in stored:
+        assert key[:9] == (1 << 20).to_bytes(8, "big") + bytes([level])
+        assert {part[at] * parts // 256 for at in range(0, len(part), 13)} == {key[9]}
+    assert [key for key, _ in stored] == sorted({key for key, _ in stored})

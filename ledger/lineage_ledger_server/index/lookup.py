@@ -15,7 +15,8 @@ from lineage_ledger.trace import SealedEntry, digest_key
 from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import CorruptValueError, NotFoundError
 from lineage_ledger_server.index.rows import Tally
-from lineage_ledger_server.store.index_store import PREFIX_BYTES, IndexStore, Position, Posting, PostingRow
+from lineage_ledger_server.store.index_store import IndexStore, Position, Posting, PostingRow
+from lineage_ledger_server.store.run_rows import PREFIX_BYTES
 
 if TYPE_CHECKING:
     from lineage_ledger_server.reading.log_reader import LogReader

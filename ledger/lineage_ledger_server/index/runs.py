@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from lineage_ledger import kernel
-from lineage_ledger_server.store.index_store import MAX_RUN_LEVEL, ROW_BYTES, RUN_RANGE_BITS, RunKey, run_width
+from lineage_ledger_server.store.run_rows import MAX_RUN_LEVEL, ROW_BYTES, RunKey, run_width
 
 FAN_IN = 16
 
@@ -50,8 +50,3 @@ class RunBuilder:
         self.runs[key] = kernel.merge_rows(parts) if parts else b""
         self.merged_rows += len(self.runs[key]) // ROW_BYTES
         self.merge_seconds += time.perf_counter() - start_s
-
-
-def range_offset(index: int) -> int:
-    """What rows say instead of an index: how far it is into its range of 2^20."""
-    return index & ((1 << RUN_RANGE_BITS) - 1)

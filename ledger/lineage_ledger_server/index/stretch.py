@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from lineage_ledger import kernel
 from lineage_ledger_server.index.rows import Tally
-from lineage_ledger_server.index.runs import RunBuilder, range_offset
-from lineage_ledger_server.store.index_store import RUN_RANGE_BITS, IndexWrite, Position, RunKey, run_width
+from lineage_ledger_server.index.runs import RunBuilder
+from lineage_ledger_server.store.index_store import IndexWrite, Position
+from lineage_ledger_server.store.run_rows import RUN_RANGE_BITS, RunKey, range_offset, run_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable

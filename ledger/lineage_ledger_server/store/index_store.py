@@ -3,12 +3,11 @@
 | table | key | value |
 |---|---|---|
 | `postings` | u8 `Posting` ‖ subject ‖ u64 index | u32 count for BOUND, else empty |
-| `runs` | u64 first index ‖ u8 level | sorted rows: SHA-256(request id)[:10] ‖ u24 offset in its 2^20 range |
+| `runs` | see `run_rows` | rows of request ids |
 | `meta` | `format`, `position` | format version and origin; `Position` |
 
 Integers are big-endian. A posting says that the entry at `index` is about the subject; no subject is the beginning of
-another one of its kind. A run of level j covers 256·16^j indexes from a multiple of that; one without rows is not
-stored. What a commit adds, and how far the indexes are then, are one transaction.
+another one of its kind. What a commit adds, and how far the indexes are then, are one transaction.
 """
 
 from __future__ import annotations
@@ -17,27 +16,20 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from lineage_ledger import kernel
-from lineage_ledger.errors import MalformedError
-from lineage_ledger_server.errors import CorruptValueError, StoreError
+from lineage_ledger_server.errors import StoreError
 from lineage_ledger_server.store.disk_use import IndexUse, index_use
-from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, put_all
+from lineage_ledger_server.store.environment import MAP_BYTES, MAX_MAP_BYTES, Environment, ReadTransaction, put_all
+from lineage_ledger_server.store.run_rows import RunKey, delete_run, find_rows, parts_of, rows_of
 
 TABLES = ("postings", "runs", "meta")
-FORMAT = b"lineage-ledger index 3 "
+FORMAT = b"lineage-ledger index 4 "
 FORMAT_KEY = b"format"
 POSITION_KEY = b"position"
-ROW_BYTES = 13
-PREFIX_BYTES = 10
-RUN_RANGE_BITS = 20
-MAX_RUN_LEVEL = 3
 
 _POSITION = struct.Struct(">Q32sQQQ")
-_RUN_KEY = struct.Struct(">QB")
 
 
 class Posting(IntEnum):
@@ -89,13 +81,6 @@ class Position(NamedTuple):
 
 
 EMPTY = Position(0, bytes(32), 0, 0, 0)
-
-
-class RunKey(NamedTuple):
-    """Covers the indexes [first_index, first_index + 256·16^level)."""
-
-    first_index: int
-    level: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +137,11 @@ class IndexStore:
     def position(self) -> Position:
         """How far the indexes are."""
         with self._environment.read() as txn:
-            value = txn.get(POSITION_KEY, db=self._environment.table("meta"))
-            return EMPTY if value is None else Position._make(_POSITION.unpack(value))
+            return self._position(txn)
+
+    def _position(self, txn: ReadTransaction) -> Position:
+        value = txn.get(POSITION_KEY, db=self._environment.table("meta"))
+        return EMPTY if value is None else Position._make(_POSITION.unpack(value))
 
     def commit(self, write: IndexWrite) -> None:
         """Add what follows the position; all or nothing. Raises DiskFullError or StoreError."""
@@ -163,9 +151,9 @@ class IndexStore:
             if (_POSITION.pack(*EMPTY) if value is None else bytes(value)) != _POSITION.pack(*write.before):
                 raise StoreError("the indexes are not where this commit begins; read the position again")
             put_all(txn, table("postings"), [(_posting_key(row), _posting_value(row)) for row in write.postings])
-            put_all(txn, table("runs"), [(_RUN_KEY.pack(*key), rows) for key, rows in write.runs.items() if rows])
+            put_all(txn, table("runs"), [part for key, rows in write.runs.items() for part in parts_of(key, rows)])
             for key in write.merged:
-                txn.delete(_RUN_KEY.pack(*key), db=table("runs"))
+                delete_run(txn, table("runs"), key)
             txn.put(POSITION_KEY, _POSITION.pack(*write.after), db=table("meta"))
 
     def clear(self) -> None:
@@ -195,39 +183,16 @@ class IndexStore:
     def run(self, key: RunKey) -> bytes:
         """A run's rows; empty if it has none, or is not there."""
         with self._environment.read() as txn:
-            return bytes(txn.get(_RUN_KEY.pack(*key), b"", db=self._environment.table("runs")))
+            return rows_of(txn, self._environment.table("runs"), key)
 
     def find_rows(self, prefix: bytes, start: int, end: int, limit: int) -> list[int]:
         """At most `limit` indexes in [start, end), ascending, whose rows begin with `prefix` (10 bytes).
 
         Others' request ids may have the same prefix, so a hit is only that: look at the entry.
         """
-        bases: list[int] = []
-        runs: list[memoryview] = []
-        with self._environment.read() as txn, txn.cursor(self._environment.table("runs")) as cursor:
-            # No run crosses a boundary of 2^20, so none that begins before this one reaches `start`.
-            if not cursor.set_range(_RUN_KEY.pack(_base(start), 0)):
-                return []
-            for key, rows in cursor.iternext():
-                if len(key) != _RUN_KEY.size:
-                    raise CorruptValueError(f"the indexes have a run with the key {bytes(key).hex()}, which is none")
-                first_index, level = _RUN_KEY.unpack(key)
-                if first_index >= end:
-                    break
-                if first_index + run_width(level) > start:
-                    bases.append(_base(first_index))
-                    runs.append(rows)
-            if not runs:
-                return []
-            first_row = prefix + max(start - bases[0], 0).to_bytes(3, "big")
-            try:
-                hits = kernel.find_rows(runs, first_row, limit)
-            except MalformedError as error:
-                raise CorruptValueError(f"the indexes are damaged: {error}; have them made again") from error
-        found = [bases[run] + offset for run, offset in hits]
-        if any(index <= before for before, index in pairwise([start - 1, *found])):
-            raise CorruptValueError("the indexes are damaged: rows are out of order; have them made again")
-        return [index for index in found if index < end]
+        with self._environment.read() as txn:
+            size = self._position(txn).size
+            return find_rows(txn, self._environment.table("runs"), prefix, start, end, size, limit)
 
     def dump(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every row of every table, in order: what two builds of one log are compared by."""
@@ -253,19 +218,9 @@ class IndexStore:
         self._environment.close()
 
 
-def run_width(level: int) -> int:
-    """Indexes that a run of this level covers."""
-    return 256 << 4 * level
-
-
 def _posting_key(row: PostingRow) -> bytes:
     return bytes((row.kind,)) + row.subject + row.index.to_bytes(8, "big")
 
 
 def _posting_value(row: PostingRow) -> bytes:
     return row.count.to_bytes(4, "big") if row.count else b""
-
-
-def _base(index: int) -> int:
-    """What the offsets in a run that begins at `index` count from."""
-    return index >> RUN_RANGE_BITS << RUN_RANGE_BITS
