@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Final
 
@@ -34,7 +34,10 @@ MAX_BATCHES_PER_MESSAGE: Final = 1_024
 MAX_BYTES_PER_MESSAGE: Final = 4 * 1024 * 1024
 MAX_ANSWERS_PER_MESSAGE: Final = 1_024
 _ANSWER_BYTES: Final = 1_024  # what an answer costs that its client does not read
-_SMALL_BATCH_BYTES: Final = 128 * 1024  # up to here handing it to another thread costs more than it brings
+# Batches that are checked in one go; of less, handing it to another thread costs more than it brings.
+_GROUP_BYTES: Final = 128 * 1024
+_GROUP_BATCHES: Final = 64
+_FEW_BATCHES: Final = 4
 
 
 class AppendService(append_pb2_grpc.AppendServiceServicer):
@@ -106,8 +109,10 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
 
         await self._pending.reserve(size)
         try:
-            batch = await _checked(request.packed_batch, self._ledger.origin, self._workers)
-            self._ledger.sequencer.submit(batch, lambda outcome: self._outcomes.put(settle, outcome))
+            checked, refusal = await _checked([request.packed_batch], self._ledger.origin, self._workers)
+            if refusal is not None:
+                raise refusal
+            self._ledger.sequencer.submit(checked[0], lambda outcome: self._outcomes.put(settle, outcome))
         except BaseException:
             self._pending.release(size)
             raise
@@ -226,26 +231,30 @@ class _Stream:
                 if self._acknowledger is None:
                     self._acknowledger = Acknowledger(self._ledger, request.options)
                 _check_message(request)
-                for packed in request.packed_batches:
-                    await self._take(packed)
+                for group in _groups(request.packed_batches):
+                    await self._take(group)
         except Exception as error:  # noqa: BLE001  # travels on, and is raised where the answers are
             end = error
         self._submit(end, 0)
 
-    async def _take(self, packed: bytes) -> None:
-        """Check a batch and submit it, when there is room for it. Raises what it is refused for."""
-        size = len(packed) + _ANSWER_BYTES
-        while self._unanswered_bytes and self._unanswered_bytes + size > MAX_STREAM_BYTES:
+    async def _take(self, group: Sequence[bytes]) -> None:
+        """Check batches and submit them, when there is room for them. Raises what the first one is refused for."""
+        sizes = [len(packed) + _ANSWER_BYTES for packed in group]
+        while self._unanswered_bytes and self._unanswered_bytes + sum(sizes) > MAX_STREAM_BYTES:
             self._has_room.clear()
             await self._has_room.wait()
-        await self._pending.reserve(size)
+        await self._pending.reserve(sum(sizes))
+        unused = sum(sizes)
         try:
-            checked = await _checked(packed, self._ledger.origin, self._workers)
-        except BaseException:
-            self._pending.release(size)
-            raise
-        self._unanswered_bytes += size
-        self._submit(checked, size)
+            checked, refusal = await _checked(group, self._ledger.origin, self._workers)
+            for batch, size in zip(checked, sizes, strict=False):
+                unused -= size
+                self._unanswered_bytes += size
+                self._submit(batch, size)
+        finally:
+            self._pending.release(unused)
+        if refusal is not None:
+            raise refusal
 
     def _submit(self, work: CheckedBatch | Exception, size: int) -> None:
         def take(outcome: Outcome) -> None:
@@ -264,10 +273,39 @@ class _Stream:
         self._has_outcomes.set()
 
 
-async def _checked(packed: bytes, origin: str, workers: Executor) -> CheckedBatch:
-    if len(packed) <= _SMALL_BATCH_BYTES:
-        return check_batch(packed, origin)
-    return await asyncio.get_running_loop().run_in_executor(workers, check_batch, packed, origin)
+def _groups(batches: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Batches that are checked together: as many as are small, or one."""
+    group: list[bytes] = []
+    size = 0
+    for packed in batches:
+        if group and (len(group) == _GROUP_BATCHES or size + len(packed) > _GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(packed)
+        size += len(packed)
+    yield group
+
+
+async def _checked(
+    group: Sequence[bytes], origin: str, workers: Executor
+) -> tuple[list[CheckedBatch], Exception | None]:
+    """The batches up to the first that is refused, and what that is refused for.
+
+    On the loop if it is quickly done, else by a worker: whoever sends much must not keep the others waiting.
+    """
+    if len(group) <= _FEW_BATCHES and sum(map(len, group)) <= _GROUP_BYTES:
+        return _check_all(group, origin)
+    return await asyncio.get_running_loop().run_in_executor(workers, _check_all, group, origin)
+
+
+def _check_all(group: Sequence[bytes], origin: str) -> tuple[list[CheckedBatch], Exception | None]:
+    checked: list[CheckedBatch] = []
+    for packed in group:
+        try:
+            checked.append(check_batch(packed, origin))
+        except Exception as error:  # noqa: BLE001  # returned
+            return checked, error
+    return checked, None
 
 
 async def _responded(
