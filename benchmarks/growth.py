@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -110,13 +110,14 @@ def measure(folder: Path, sizes: Sizes) -> list[Result]:
                 state.save()
             _grow(server, admin, feed, bodies, state, sizes)
         lag, caught_up_s = _catch_up(admin, sizes.catch_up_s)
+        parameters: dict[str, object] = {**_PARAMETERS, "entry_bytes": bodies.entry_bytes}
         results = [
-            *_rates(state, bodies.entry_bytes),
-            Result.of("index lag at the end", "entries", [lag], **_PARAMETERS),
-            Result.of("until the indexes are caught up", "s", [caught_up_s], **_PARAMETERS),
-            Result.of("memory of the server at the end", "MiB", [_anonymous_bytes(server.pid) / 2**20], **_PARAMETERS),
-            *_weights(root, admin, bodies.entry_bytes),
-            *_lookups(server, state, times, sizes.lookups),
+            *_rates(state, parameters),
+            Result.of("index lag at the end", "entries", [lag], **parameters),
+            Result.of("until the indexes are caught up", "s", [caught_up_s], **parameters),
+            Result.of("memory of the server at the end", "MiB", [_anonymous_bytes(server.pid) / 2**20], **parameters),
+            *_weights(root, admin, parameters),
+            *_lookups(server, state, times, sizes.lookups, parameters),
         ]
         _, checkpoint = admin.signed_checkpoint()
     _say("auditing")
@@ -170,9 +171,8 @@ def _catch_up(admin: Client, patience_s: float) -> tuple[int, float]:
         time.sleep(0.02)
 
 
-def _rates(state: State, entry_bytes: int) -> Iterator[Result]:
+def _rates(state: State, parameters: Mapping[str, object]) -> Iterator[Result]:
     """Of every stretch, and at the sizes that are asked about."""
-    parameters = {**_PARAMETERS, "entry_bytes": entry_bytes}
     stretches = list(state.stretches)
     for each in stretches:
         yield Result.of(
@@ -197,20 +197,24 @@ def _rates(state: State, entry_bytes: int) -> Iterator[Result]:
     )  # fmt: skip
 
 
-def _weights(root: Path, admin: Client, entry_bytes: int) -> Iterator[Result]:
+def _weights(root: Path, admin: Client, parameters: Mapping[str, object]) -> Iterator[Result]:
     """Bytes on disk for each prediction: what is allocated to the files, with all that belongs to a prediction."""
     now = admin.statistics()
-    parameters = {**_PARAMETERS, "entry_bytes": entry_bytes, "entries": now.tree_size, "predictions": now.predictions}
+    entry_bytes = parameters["entry_bytes"]
+    assert isinstance(entry_bytes, int)
+    counted = {**parameters, "entries": now.tree_size, "predictions": now.predictions}
     parts = {"log": root / "log", "index": root / "index", "everything": root}
     for name, folder in parts.items():
         size = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
-        yield Result.of(f"on disk, {name}", "bytes/entry", [size / now.predictions], **parameters)
+        yield Result.of(f"on disk, {name}", "bytes/entry", [size / now.predictions], **counted)
         if name == "everything":
             ratio = size / now.predictions / entry_bytes
-            yield Result.of("on disk, everything / bytes of the entry", "", [ratio], **parameters)
+            yield Result.of("on disk, everything / bytes of the entry", "", [ratio], **counted)
 
 
-def _lookups(server: Served, state: State, times: timed_serve.HandlerTimes, calls: int) -> Iterator[Result]:
+def _lookups(
+    server: Served, state: State, times: timed_serve.HandlerTimes, calls: int, parameters: Mapping[str, object]
+) -> Iterator[Result]:
     """By request id, and lineage receipts: in the server's handler, and until a client has verified the answer."""
     samples = list(state.all_samples())
     random.Random(1).shuffle(samples)
@@ -221,11 +225,11 @@ def _lookups(server: Served, state: State, times: timed_serve.HandlerTimes, call
             times.new_us(method)
             seen_ms = sorted(_clocked_ms(client, samples[call % len(samples)], ask) for call in range(calls))
             handled_us = times.new_us(method)
-        parameters = {**_PARAMETERS, "calls": calls, "predictions": len(samples), "size": state.stretches[-1].size}
+        asked_for = {**parameters, "calls": calls, "predictions": len(samples), "size": state.stretches[-1].size}
         for percent in (50, 99):
             place = calls * percent // 100
-            yield Result.of(f"{name}, in the server, p{percent}", "ms", [handled_us[place] / 1e3], **parameters)
-            yield Result.of(f"{name}, seen by a client, p{percent}", "ms", [seen_ms[place]], **parameters)
+            yield Result.of(f"{name}, in the server, p{percent}", "ms", [handled_us[place] / 1e3], **asked_for)
+            yield Result.of(f"{name}, seen by a client, p{percent}", "ms", [seen_ms[place]], **asked_for)
 
 
 def _clocked_ms(client: Client, sample: Sample, ask: Callable[[Client, Sample], object]) -> float:

@@ -38,6 +38,8 @@ def served(data: Path, *options: str, command: Sequence[str] = (sys.executable, 
         assert process.stdout is not None
         verifier_key = process.stdout.readline().removeprefix("verifier key: ").strip()
         address = process.stdout.readline().partition(" on ")[2].partition(",")[0]
+        if not address:
+            raise SystemExit(f"the server did not start: {data.with_suffix('.log').read_text()[-2_000:]}")
         key = SigningKey.generate()
         with Client(f"unix:{data / 'admin.sock'}", ledger=verifier_key) as client:
             client.producers_add(
