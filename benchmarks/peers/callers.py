@@ -40,7 +40,9 @@ class _Threads:
         self._error: Exception | None = None
 
     def run(self) -> Ran:
-        threads = [threading.Thread(target=self._call, args=(number,)) for number in range(self._case.callers)]
+        threads = [
+            threading.Thread(target=self._call, args=(number,), daemon=True) for number in range(self._case.callers)
+        ]
         for thread in threads:
             thread.start()
         with suppress(threading.BrokenBarrierError):

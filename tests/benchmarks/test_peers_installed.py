@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from benchmarks.peers import decision_provenance, environments, handle, mlflow, nats, pymerkle
 from benchmarks.peers.contract import NotRunError, Peer
 from benchmarks.peers.entries import write_entries
