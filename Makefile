@@ -88,6 +88,12 @@ fuzz: $(INSTALLED) $(FUZZ)/.atheris-$(ATHERIS_VERSION) ## every parser, for 60 s
 sanitize: $(INSTALLED) ## the C kernel under gcc's sanitizers: its functions fuzzed, its tests run
 	$(BIN)/python -m tests.native.sanitize
 
+.PHONY: arm
+arm: $(INSTALLED) ## the C kernel's functions as an Armv8 processor runs them, under qemu
+	@for program in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$program >/dev/null || { \
+		echo "$$program is not installed; on Debian: apt-get install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
+	$(PYTEST) -m long tests/native/test_arm.py
+
 # Where there is no wheel of it, tests.fuzz.run says so and does with less, or fails.
 $(FUZZ)/.atheris-$(ATHERIS_VERSION):
 	rm -rf $(FUZZ)/atheris

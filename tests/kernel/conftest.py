@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.kernel.kernel_examples import KERNELS
 
+NAMES = ["python", "c", "c-portable"] if "c" in KERNELS else ["python"]
+if os.environ.get("LINEAGE_KERNEL") == "c":  # make sanitize: of Python it can tell nothing
+    NAMES.remove("python")
+settings.register_profile("few", max_examples=25)
 
-@pytest.fixture(params=["python", "c", "c-portable"] if "c" in KERNELS else ["python"])
+
+@pytest.fixture(params=NAMES)
 def kernel(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param != "c-portable":
         yield KERNELS[request.param]

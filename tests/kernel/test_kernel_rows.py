@@ -153,14 +153,14 @@ class TestFind:
         assert found == self.expected(runs, first_row, limit)
 
     @pytest.mark.parametrize("equal_bytes", [0, 1, 4, 7, 8, 9, 10, 13])
-    @pytest.mark.parametrize("size", [1, 2, 3, 100, 3_000])
+    @pytest.mark.parametrize("size", [1, 2, 3, 100, 1_000])
     def test_every_kind_of_run(self, kernel: Any, equal_bytes: int, size: int) -> None:
         """Hashes spread evenly, and ones that begin alike; each row and what lies beside it."""
         random = Random(equal_bytes * 10_000 + size)
         runs = [sorted(alike(random, equal_bytes, size)), [], sorted(alike(random, 0, size))]
         runs.append(sorted([*alike(random, equal_bytes, size), *random.choices(runs[0], k=5)]))
-        wanted = random.choices(list(chain.from_iterable(runs)), k=60)
-        for each in [*wanted, *(random.randbytes(13) for _ in range(20)), bytes(13), b"\xff" * 13]:
+        wanted = random.choices(list(chain.from_iterable(runs)), k=15)
+        for each in [*wanted, *(random.randbytes(13) for _ in range(5)), bytes(13), b"\xff" * 13]:
             number = int.from_bytes(each, "big")
             for nearby in (number - 1, number, number + 1, number >> 24 << 24):
                 self.check(kernel, runs, (nearby % (1 << 104)).to_bytes(13, "big"))

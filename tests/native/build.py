@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -32,15 +34,17 @@ def library(name: str) -> str:
     return run("gcc", f"-print-file-name={name}").strip()
 
 
-def build_fuzzer(out: Path, kernel: Path = KERNEL) -> Path:
-    """checks.c under both sanitizers, driven by fuzz.c."""
+def build_fuzzer(
+    out: Path, kernel: Path = KERNEL, compiler: str = "gcc", sanitizers: Sequence[str] = SANITIZERS
+) -> Path:
+    """checks.c under sanitizers, driven by fuzz.c."""
     objects = [out / "checks.o", out / "fuzz.o"]
     out.mkdir(parents=True, exist_ok=True)
     _write_tables(out / "strict_tables.h")
-    checks = (*_COMMON, *_STRICT, *SANITIZERS, f"-I{kernel}", f"-I{out}", "-fsanitize-coverage=trace-pc")
-    run("gcc", *checks, "-c", SOURCES / "checks.c", "-o", objects[0])
-    run("gcc", *_COMMON, *_STRICT, "-c", SOURCES / "fuzz.c", "-o", objects[1])
-    run("gcc", *SANITIZERS, *objects, "-o", out / "fuzz")
+    checks = (*_COMMON, *_STRICT, *sanitizers, f"-I{kernel}", f"-I{out}", "-fsanitize-coverage=trace-pc")
+    run(compiler, *checks, "-c", SOURCES / "checks.c", "-o", objects[0])
+    run(compiler, *_COMMON, *_STRICT, "-c", SOURCES / "fuzz.c", "-o", objects[1])
+    run(compiler, *sanitizers, *objects, "-o", out / "fuzz")
     return out / "fuzz"
 
 
@@ -68,6 +72,17 @@ def build_package(out: Path, kernel: Path = KERNEL) -> Path:
     environ = {**os.environ, "CC": "gcc", "CFLAGS": flags, "LINEAGE_BUILD_KERNEL": "c"}
     run(sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", cwd=project, env=environ)
     return project
+
+
+def write_vectors(path: Path) -> int:
+    """Messages of all lengths that differ to the kernel, with their hashes by hashlib; how many."""
+    random = Random(1)
+    sizes = [*range(300), *(random.randrange(3000) for _ in range(200)), 65_535, 65_536]
+    with path.open("wb") as file:
+        for size in sizes:
+            message = random.randbytes(size)
+            file.write(size.to_bytes(4, "little") + message + sha256(message).digest())
+    return len(sizes)
 
 
 def seeds(folder: Path) -> Iterator[Path]:

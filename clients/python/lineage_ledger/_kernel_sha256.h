@@ -18,6 +18,24 @@
 #include <immintrin.h>
 #endif
 
+/* On macOS every processor has them and the compiler knows it. Clang takes them into a single function from version 16
+ * on. Little-endian only: that is how the words of a state lie in a vector. */
+#if defined(__aarch64__) && !defined(__AARCH64EB__)
+#if defined(__ARM_FEATURE_SHA2) && (defined(__linux__) || defined(__APPLE__))
+#define ARM_SHA2
+#elif defined(__linux__) && defined(__clang__) && __clang_major__ >= 16
+#define ARM_SHA2 __attribute__((target("sha2")))
+#elif defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define ARM_SHA2 __attribute__((target("+crypto")))
+#endif
+#endif
+#ifdef ARM_SHA2
+#include <arm_neon.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
+#endif
+
 enum { HASH_SIZE = 32, BLOCK_SIZE = 64 };
 
 static const uint32_t ROUND_CONSTANTS[64] = {
@@ -160,6 +178,73 @@ static int has_sha_ni(void)
 }
 #endif
 
+#ifdef ARM_SHA2
+#define ARM_SHA2_INLINE ARM_SHA2 __attribute__((always_inline)) static inline
+
+typedef struct {
+    uint32x4_t abcd, efgh, old_abcd, old_efgh, words[4];
+} lanes;
+
+ARM_SHA2_INLINE void lanes_load(lanes *l, const uint32_t state[8], const uint8_t *block)
+{
+    l->old_abcd = l->abcd = vld1q_u32(state);
+    l->old_efgh = l->efgh = vld1q_u32(state + 4);
+    for (int i = 0; i < 4; i++)
+        l->words[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(block + 16 * i)));
+}
+
+/* Four rounds; i, a constant once unrolled, counts them in fours. */
+ARM_SHA2_INLINE void lanes_rounds(lanes *l, int i)
+{
+    uint32x4_t *w = l->words, abcd = l->abcd;
+    if (i >= 4)
+        w[i & 3] = vsha256su1q_u32(vsha256su0q_u32(w[i & 3], w[(i + 1) & 3]), w[(i + 2) & 3], w[(i + 3) & 3]);
+    uint32x4_t sum = vaddq_u32(w[i & 3], vld1q_u32(ROUND_CONSTANTS + 4 * i));
+    l->abcd = vsha256hq_u32(abcd, l->efgh, sum);
+    l->efgh = vsha256h2q_u32(l->efgh, abcd, sum);
+}
+
+ARM_SHA2_INLINE void lanes_store(lanes *l, uint32_t state[8])
+{
+    vst1q_u32(state, vaddq_u32(l->abcd, l->old_abcd));
+    vst1q_u32(state + 4, vaddq_u32(l->efgh, l->old_efgh));
+}
+
+ARM_SHA2 static void compress_arm(uint32_t state[8], const uint8_t *block)
+{
+    lanes l;
+    lanes_load(&l, state, block);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        lanes_rounds(&l, i);
+    lanes_store(&l, state);
+}
+
+ARM_SHA2 static void compress_two_arm(uint32_t a[8], const uint8_t *block_a, uint32_t b[8], const uint8_t *block_b)
+{
+    lanes l, m;
+    lanes_load(&l, a, block_a);
+    lanes_load(&m, b, block_b);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        lanes_rounds(&l, i);
+        lanes_rounds(&m, i);
+    }
+    lanes_store(&l, a);
+    lanes_store(&m, b);
+}
+
+static int has_arm_sha2(void)
+{
+#ifdef __linux__
+    enum { HAS_SHA2 = 1 << 6 }; /* HWCAP_SHA2 of <asm/hwcap.h>, which not every libc brings */
+    return (getauxval(AT_HWCAP) & HAS_SHA2) != 0;
+#else
+    return 1;
+#endif
+}
+#endif
+
 static void (*compress)(uint32_t state[8], const uint8_t *block) = compress_portable;
 static void (*compress_two)(uint32_t a[8], const uint8_t *block_a, uint32_t b[8], const uint8_t *block_b) =
     compress_two_portable;
@@ -173,6 +258,12 @@ static int choose_compress(int want_instructions)
     if (want_instructions && has_sha_ni()) {
         compress = compress_sha_ni;
         compress_two = compress_two_sha_ni;
+        return 1;
+    }
+#elif defined(ARM_SHA2)
+    if (want_instructions && has_arm_sha2()) {
+        compress = compress_arm;
+        compress_two = compress_two_arm;
         return 1;
     }
 #else
