@@ -27,7 +27,7 @@ KERNEL = Extension(
 )
 EMIT = Extension(
     "lineage_ledger._kernel_emit",
-    sources=["lineage_ledger/_kernel_emit.c", "lineage_ledger/_kernel_commit.c"],
+    sources=[f"lineage_ledger/_kernel_{part}.c" for part in ("emit", "commit", "hot_path")],
     depends=KERNEL.depends,
     define_macros=KERNEL.define_macros,
     py_limited_api=True,

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lineage_ledger import emit_kernel
 from lineage_ledger.emitter import Backoff, Emitter, Policy
 from lineage_ledger.formats.keys import SigningKey
 from tests.emitter.fake_ledger import FakeLedger
+from tests.emitter.kinds import KINDS
 
 if TYPE_CHECKING:
     MakeEmitter = Callable[..., Emitter]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """For tests that are to hold whether emitting is in C or in Python: here, and in processes that they start."""
+    monkeypatch.setattr(emit_kernel, "KERNEL", request.param)
+    monkeypatch.setenv("LINEAGE_KERNEL", request.param)
+    return str(request.param)
+
 
 QUICK = Backoff(least_s=0.01, most_s=0.1, refused_s=0.05)
 

@@ -20,6 +20,7 @@ from lineage_ledger.formats.keys import SigningKey, write_signing_key
 from lineage_ledger.formats.prediction import PredictionId
 from tests.emitter.fake_ledger import FakeLedger
 
+pytestmark = pytest.mark.usefixtures("kind")
 MakeEmitter = Callable[..., Emitter]
 DEPLOYMENT = hashlib.sha256(b"deployment").digest()
 

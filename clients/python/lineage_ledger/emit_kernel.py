@@ -19,20 +19,22 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def _choose() -> Any:
+def _choose() -> tuple[str, Any]:
     if kernel.KERNEL == "c":
         try:
-            return import_module("lineage_ledger._kernel_emit")
+            return "c", import_module("lineage_ledger._kernel_emit")
         except ImportError as error:
             if os.environ.get("LINEAGE_KERNEL") == "c":
                 raise SettingsError(f"LINEAGE_KERNEL is c, but the C kernel cannot be loaded: {error}") from error
-    return import_module("lineage_ledger._emit_python")
+    return "python", import_module("lineage_ledger._emit_python")
 
 
 if TYPE_CHECKING:
     from lineage_ledger import _emit_python as _kernel  # the extension has the same functions
+
+    KERNEL: str
 else:
-    _kernel = _choose()
+    KERNEL, _kernel = _choose()
 
 hmac_sha256 = _kernel.hmac_sha256
 """HMAC-SHA256 (RFC 2104) of a key and a value; 32 bytes. Not wrapped: it is called for single values."""

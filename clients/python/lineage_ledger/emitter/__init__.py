@@ -1,6 +1,8 @@
 """Puts predictions on record from a serving process: `Emitter`, `Binding`, and how they behave (`Policy`)."""
 
-from lineage_ledger.emitter.emitter import Binding, Emitter, LoggedStatement
+from lineage_ledger.emitter.binding import Binding
+from lineage_ledger.emitter.columns import PredictionIds
+from lineage_ledger.emitter.emitter import Emitter, LoggedStatement
 from lineage_ledger.emitter.errors import (
     EmitterClosedError,
     EmitterError,
@@ -23,6 +25,7 @@ __all__ = [
     "LoggedStatement",
     "NotAcknowledgedError",
     "Policy",
+    "PredictionIds",
     "SpoolError",
     "Statistics",
     "UnderPromisedError",

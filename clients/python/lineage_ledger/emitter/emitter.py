@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import atexit
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import time_ns
 from types import TracebackType
 from typing import Self
 
 from lineage_ledger.emitter import forking
+from lineage_ledger.emitter.binding import Binding
+from lineage_ledger.emitter.columns import PredictionIds
 from lineage_ledger.emitter.errors import EmitterClosedError, EmitterError, EmitterFullError, NotAcknowledgedError
-from lineage_ledger.emitter.life import Lane, Life
+from lineage_ledger.emitter.lanes import new_lane
+from lineage_ledger.emitter.life import Life
 from lineage_ledger.emitter.outbox import Identity, Places
 from lineage_ledger.emitter.policy import Policy, WaitFor, WhenFull
 from lineage_ledger.emitter.reports import Reporter, Statistics
-from lineage_ledger.emitter.ring import Ring
+from lineage_ledger.emitter.ring import Placed, Ring
 from lineage_ledger.emitter.waiters import Waiter
 from lineage_ledger.errors import LineageError, MalformedEntryError, SettingsError
 from lineage_ledger.formats import merkle, strict
 from lineage_ledger.formats.keys import SigningKey, read_signing_key
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger.formats.packed import frame
-from lineage_ledger.formats.prediction import MAX_BINDING_ROW, PredictionId, PredictionPacker
+from lineage_ledger.formats.prediction import (
+    COMMITMENT_BYTES,
+    INPUT_PREFIX_BYTES,
+    MAX_BINDING_ROW,
+    PredictionId,
+)
 from lineage_ledger.formats.witness_policy import WitnessPolicy
 from lineage_ledger.rpc.endpoint import Endpoint
 from lineage_ledger.v1 import entry_pb2
@@ -32,9 +38,6 @@ from lineage_ledger.v1 import entry_pb2
 _HASH_BYTES = 32
 _DEPLOYMENT = 5
 _STATEMENTS = frozenset({3, 4, 5, 6})
-
-# What PredictionId(...) does, without the Python function that a NamedTuple's constructor is: half the time.
-_prediction_id: Callable[[tuple[bytes, int, bytes]], PredictionId] = functools.partial(tuple.__new__, PredictionId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +47,6 @@ class LoggedStatement:
     index: int
     leaf_hash: bytes
     """32 bytes; what refers to the statement, such as a binding, refers to this."""
-
-
-class Binding:
-    """What predictions are made with: a deployment, known to the emitter by its row."""
-
-    __slots__ = ("_emitter", "_lane", "_pack", "deployment_hash", "row")
-
-    def __init__(self, emitter: Emitter, lane: Lane, row: int, deployment_hash: bytes) -> None:
-        self._emitter = emitter
-        self._lane = lane
-        self._pack = PredictionPacker(row).pack
-        self.row = row
-        """1 to 255."""
-        self.deployment_hash = deployment_hash
-        """Leaf hash of the deployment's entry; 32 bytes."""
-
-    @property
-    def emitter(self) -> Emitter:
-        """The emitter that it belongs to."""
-        return self._emitter
-
-    def emit(
-        self,
-        input_commitment: bytes,
-        output_commitment: bytes = b"",
-        *,
-        request_id: bytes = b"",
-        start_time_unix_ns: int = 0,
-        duration_us: int = 0,
-        status_code: int = 0,
-    ) -> PredictionId:
-        """Put one prediction on record; returns its id at once, without a lock or I/O.
-
-        Commitments are 32 bytes (`lineage_ledger.commit`); that of the output may be left out if `status_code`, a
-        google.rpc.Code, says that the prediction failed. `request_id` is at most 64 bytes. A `start_time_unix_ns` of 0
-        means now, a `duration_us` of 0 not measured.
-
-        Raises nothing: what cannot be recorded is logged, counted, and where it got a number, sealed as lost. With
-        `fail_closed` it raises `MalformedEntryError` or `EmitterError`, and with `WhenFull.RAISE` `EmitterFullError`.
-        """
-        try:
-            framed = self._pack(
-                input_commitment,
-                output_commitment,
-                request_id,
-                start_time_unix_ns or time_ns(),
-                duration_us,
-                status_code,
-            )
-        except Exception as error:  # noqa: BLE001  (no argument, however wrong, may fail a prediction)
-            return self._emitter._refuse(input_commitment, error)
-        ring = self._lane.ring
-        number = ring.take()
-        if number < ring.limit:
-            ring.slots[number & ring.mask] = framed
-            if not ring.attention:
-                return _prediction_id((ring.chain_id, number, input_commitment[:4]))
-            placed = self._emitter._settle(ring, number, framed)
-        else:
-            placed = self._emitter._place_without_room(ring, number, framed)
-        return _prediction_id((*placed, input_commitment[:4]))
 
 
 class Emitter:
@@ -152,7 +94,8 @@ class Emitter:
         self._reporter = Reporter(on_error)
         self._deployments: list[bytes] = []
         self._bindings: dict[bytes, Binding] = {}
-        self._lane = Lane()
+        self._lane = new_lane()
+        self._wait_s = None if self._policy.when_full is WhenFull.BLOCK else 0.0
         self._deployment = deployment
         self._closed = False
         self._life = self._begin()
@@ -210,7 +153,7 @@ class Emitter:
             if binding is None:
                 if len(self._deployments) == MAX_BINDING_ROW:
                     raise EmitterError(f"an emitter has at most {MAX_BINDING_ROW} bindings; use another emitter")
-                binding = Binding(self, self._lane, len(self._deployments) + 1, deployment_hash)
+                binding = self._lane.begin_binding(self, len(self._deployments) + 1, deployment_hash)
                 self._deployments.append(deployment_hash)
                 self._bindings[deployment_hash] = binding
         return binding
@@ -226,26 +169,11 @@ class Emitter:
             raise MalformedEntryError(
                 "only artifacts, runs, deployments and attestations are appended; predictions are emitted"
             )
-        framed, waiter, waiters = frame(data), Waiter(), self._life.waiters
-        while True:
-            ring = self._lane.ring
-            number = ring.take()
-            waiters.add(ring.chain_id, number, waiter)
-            if number >= ring.limit:
-                self._life.wake()
-            if number < ring.limit or ring.wait_for_room(number, 0.0 if ring.closed else timeout_s):
-                ring.slots[number & ring.mask] = framed
-                if not ring.closed or ring.is_kept(number):
-                    break
-            waiters.drop(ring.chain_id, number)
-            ring.refuse(number)
-            if self._closed:
-                raise EmitterClosedError("the emitter was closed")
-            if not ring.closed:
-                raise EmitterFullError(f"the emitter had no room for the statement within {timeout_s:g} s")
+        waiter = Waiter()
+        chain_id, number = self._place_statement(frame(data), waiter, timeout_s)
         self._life.hurry()
         if not waiter.event.wait(timeout_s):
-            waiters.drop(ring.chain_id, number)
+            self._life.waiters.drop(chain_id, number)
             last = self._reporter.last_error
             raise NotAcknowledgedError(
                 f"the ledger did not acknowledge the statement within {timeout_s:g} s; it may yet do so"
@@ -290,48 +218,52 @@ class Emitter:
 
     # -- when the hot path cannot go on by itself ------------------------------------------------------------
 
-    def _settle(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
-        """The slot is filled, and somebody wants to know: the thread that sleeps, or whoever closed the ring."""
-        if not ring.closed:
-            self._life.wake()
-            if self._policy.fail_closed:
-                self._check_ledger()
-        elif not ring.is_kept(number):
-            return self._place_again(ring, number, framed)
-        return ring.chain_id, number
+    def _place(self, framed: bytes) -> tuple[bytes, int]:
+        """Leave a framed prediction in the ring, as the policy says; its chain and number."""
+        ring = self._lane.ring
+        return self._settle(ring, framed, ring.place(framed, self._wait_s))
 
-    def _place_without_room(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
-        """The number has no slot (yet)."""
-        if not ring.closed:
-            self._life.wake()
-            if self._policy.when_full is WhenFull.BLOCK and ring.wait_for_room(number, None):
-                ring.slots[number & ring.mask] = framed
-                return self._settle(ring, number, framed) if ring.attention else (ring.chain_id, number)
-        ring.refuse(number)
-        if ring.closed or self._closed:
-            return self._place_again(ring, number, framed)
-        if self._policy.fail_closed or self._policy.when_full is WhenFull.RAISE:
+    def _settle(self, ring: Ring, framed: bytes, placed: Placed | None) -> tuple[bytes, int]:
+        """What is to be done after a prediction was left in `ring`, or could not be; its chain and number."""
+        while placed is None and self._lane.ring is not ring:
+            # The ring was closed over it; use the one that followed.
+            ring = self._lane.ring
+            placed = ring.place(framed, self._wait_s)
+        if placed is None or (self._closed and not placed.is_kept):
+            error = EmitterClosedError("the emitter was closed before the prediction was emitted; it is not on record")
+            if self._policy.fail_closed:
+                raise error
+            self._reporter.report("closed", error)
+            return ring.chain_id, ring.lose() if placed is None else placed.number
+        if not placed.is_kept and (self._policy.fail_closed or self._policy.when_full is WhenFull.RAISE):
             raise EmitterFullError(
                 f"{self._policy.max_pending_entries:,} entries wait to be sealed and more cannot be taken; "
-                f"number {number} of chain {ring.chain_id.hex()} is declared lost"
+                f"number {placed.number} of chain {ring.chain_id.hex()} is declared lost"
             )
-        return ring.chain_id, number
-
-    def _place_again(self, ring: Ring, number: int, framed: bytes) -> tuple[bytes, int]:
-        """The ring was closed over the number; use the one that followed, if any."""
-        while self._lane.ring is not ring:
-            ring = self._lane.ring
-            number = ring.take()
-            if number < ring.limit:
-                ring.slots[number & ring.mask] = framed
-                return self._settle(ring, number, framed) if ring.attention else (ring.chain_id, number)
-            if not ring.closed:
-                return self._place_without_room(ring, number, framed)
-        error = EmitterClosedError("the emitter was closed before the prediction was emitted; it is not on record")
         if self._policy.fail_closed:
-            raise error
-        self._reporter.report("closed", error)
-        return ring.chain_id, number
+            self._life.check_ledger()
+        return ring.chain_id, placed.number
+
+    def _place_statement(self, framed: bytes, waiter: Waiter, timeout_s: float) -> tuple[bytes, int]:
+        """Leave a statement in the ring; its chain and number, which the waiter waits for."""
+        waiters = self._life.waiters
+        while True:
+            ring = self._lane.ring
+            told: list[int] = []
+
+            def tell(number: int, ring: Ring = ring, told: list[int] = told) -> None:
+                told.append(number)
+                waiters.add(ring.chain_id, number, waiter)
+
+            placed = ring.place(framed, timeout_s, tell)
+            if placed is not None and placed.is_kept:
+                return ring.chain_id, placed.number
+            for number in told:
+                waiters.drop(ring.chain_id, number)
+            if self._closed:
+                raise EmitterClosedError("the emitter was closed")
+            if placed is not None:
+                raise EmitterFullError(f"the emitter had no room for the statement within {timeout_s:g} s")
 
     def _refuse(self, input_commitment: object, error: Exception) -> PredictionId:
         """What was to be emitted is no prediction: a number is spent on it, and declared lost."""
@@ -342,16 +274,27 @@ class Emitter:
         self._reporter.report("malformed prediction", error)
         ring = self._lane.ring
         number = self._life.spend(ring)
-        prefix = input_commitment[:4] if isinstance(input_commitment, bytes) else b""
-        return PredictionId(ring.chain_id, number, prefix.ljust(4, b"\0"))
+        prefix = input_commitment[:INPUT_PREFIX_BYTES] if isinstance(input_commitment, bytes) else b""
+        return PredictionId(ring.chain_id, number, prefix.ljust(INPUT_PREFIX_BYTES, b"\0"))
 
-    def _check_ledger(self) -> None:
-        """Raise if the ledger's last answer was refused; what was emitted is kept, and sent again later."""
-        mismatch = self._life.mismatch
-        if mismatch is not None:
-            raise EmitterError(
-                f"whether the prediction is on record is not known: the ledger's answer was refused: {mismatch}"
-            ) from mismatch
+    def _refuse_many(self, input_commitments: object, error: Exception) -> PredictionIds:
+        """What was to be emitted does not fit together: as many numbers are spent as can be told were meant."""
+        try:
+            inputs = bytes(memoryview(input_commitments))  # type: ignore[arg-type]  # whatever it is
+        except (TypeError, ValueError, BufferError):
+            inputs = b""
+        count = -(-len(inputs) // COMMITMENT_BYTES) or 1
+        if self._policy.fail_closed:
+            if isinstance(error, LineageError):
+                raise error
+            raise MalformedEntryError(f"the predictions cannot be packed: {error}") from error
+        self._reporter.report("malformed predictions", error)
+        ids = PredictionIds(inputs)
+        ring = self._lane.ring
+        for _ in range(count):
+            ids.add(ring.chain_id, ring.lose(), 1)
+        self._life.wake()
+        return ids
 
     # -- life and death --------------------------------------------------------------------------------------
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError
+from lineage_ledger.emitter.lanes import Lane
 from lineage_ledger.emitter.outbox import Identity, Outbox, Places
-from lineage_ledger.emitter.policy import Policy
+from lineage_ledger.emitter.policy import Policy, WhenFull
 from lineage_ledger.emitter.reports import Reporter, Statistics
-from lineage_ledger.emitter.ring import Cut, Ring
+from lineage_ledger.emitter.ring import Bounds, Cut, Ring
 from lineage_ledger.emitter.sealer import ChainSealer, Predecessor, SealedBatch
 from lineage_ledger.emitter.spool import ChainSpool
 from lineage_ledger.errors import LineageError
@@ -34,14 +35,6 @@ class _Chain:
     """Numbers below are sealed and in the window, or were."""
 
 
-class Lane:
-    """Where emitting threads find the ring to use now."""
-
-    __slots__ = ("ring",)
-
-    ring: Ring
-
-
 class Life:
     """One process' part of an emitter's existence. Its thread starts when there is something to do."""
 
@@ -57,6 +50,12 @@ class Life:
         self._identity = identity
         self._policy = policy
         self._lane = lane
+        self._bounds = Bounds(
+            policy.max_pending_entries,
+            policy.max_batch_entries,
+            policy.max_batch_bytes,
+            drops=not policy.fail_closed and policy.when_full in (WhenFull.DROP, WhenFull.SPOOL),
+        )
         self._deployments = deployments
         self._reporter = reporter
         self._outbox = Outbox(identity, policy, places, reporter, lambda: self._wake.set(), self._distrust)
@@ -71,7 +70,7 @@ class Life:
         self._hole = (-1, 0.0)
         self._retired: list[Ring] = []
         self._chain = self._new_chain()
-        lane.ring = self._chain.ring
+        lane.use(self._chain.ring)
 
     # -- for any thread --------------------------------------------------------------------------------------
 
@@ -85,10 +84,23 @@ class Life:
                     self._thread = thread
         self._wake.set()
 
+    def attend(self) -> None:
+        """`wake`, and raise if the ledger cannot be believed and the policy is to fail then."""
+        self.wake()
+        if self._policy.fail_closed:
+            self.check_ledger()
+
+    def check_ledger(self) -> None:
+        """Raise if the ledger's last answer was refused; what was emitted is kept, and sent again later."""
+        mismatch = self._outbox.mismatch
+        if mismatch is not None:
+            raise EmitterError(
+                f"whether the prediction is on record is not known: the ledger's answer was refused: {mismatch}"
+            ) from mismatch
+
     def spend(self, ring: Ring) -> int:
         """Take a number for an entry that cannot be recorded, and declare it lost."""
-        number = ring.take()
-        ring.refuse(number)
+        number = ring.lose()
         self.wake()
         return number
 
@@ -231,11 +243,11 @@ class Life:
             if not is_woken and self._chain.sealer.next_sequence and self._window.is_empty:
                 self._hand_over(self._chain, self._chain.sealer.heartbeat())
         deadline_s = time.monotonic() + self._policy.linger_ms / 1e3
-        while not self._urgent and not ring.has_batch(self._policy.max_batch_entries):
+        while not self._urgent and not ring.has_batch():
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 break
-            self._wake.wait(min(left_s, _TICK_S))
+            self._wake.wait(left_s if ring.announces_batches else min(left_s, _TICK_S))
             self._wake.clear()
         with self._window.changed:
             while self._outbox.is_full() and not self._closing and not self._outbox.ended:
@@ -245,12 +257,12 @@ class Life:
         urgent, self._urgent = self._urgent, False
         chain = self._chain
         while not self._outbox.is_full() and self._seal_next(chain):
-            if not urgent and not chain.ring.has_batch(self._policy.max_batch_entries):
+            if not urgent and not chain.ring.has_batch():
                 break
 
     def _seal_next(self, chain: _Chain) -> bool:
         """Cut, seal and hand over one batch; False if nothing can be cut."""
-        cut = chain.ring.cut(self._policy.max_batch_entries, self._policy.max_batch_bytes)
+        cut = chain.ring.cut()
         if cut.next_number == cut.first_number:
             return False
         self._open(chain)
@@ -285,15 +297,16 @@ class Life:
 
     def _watch_for_holes(self) -> None:
         ring = self._chain.ring
-        if ring.taken() == ring.drained or self._outbox.is_full() or ring.has_batch(1):
+        hole = -1 if self._outbox.is_full() else ring.hole()
+        if hole < 0:
             self._hole = (-1, 0.0)
-        elif self._hole[0] != ring.drained:
-            self._hole = (ring.drained, time.monotonic())
+        elif self._hole[0] != hole:
+            self._hole = (hole, time.monotonic())
         elif time.monotonic() - self._hole[1] > self._policy.hole_timeout_s:
             self._reporter.report(
                 "hole",
                 EmitterError(
-                    f"number {ring.drained} of chain {ring.chain_id.hex()} was taken and not used for "
+                    f"number {hole} of chain {ring.chain_id.hex()} was taken and not used for "
                     f"{self._policy.hole_timeout_s:g} s (a thread died in emit?); it is declared lost"
                 ),
             )
@@ -301,14 +314,14 @@ class Life:
 
     def _new_chain(self) -> _Chain:
         sealer = ChainSealer(self._identity.verifier.name, self._identity.key)
-        return _Chain(Ring(sealer.chain_id, self._policy.max_pending_entries), sealer)
+        return _Chain(self._lane.begin_ring(sealer.chain_id, self._bounds, self.wake, self.attend), sealer)
 
     def _switch(self) -> _Chain:
         """Have all that is emitted from now on go into a new chain; returns it. The old ring is closed, not empty."""
         old, new = self._chain, self._new_chain()
         self._retired.append(old.ring)
         self._chain = new
-        self._lane.ring = new.ring
+        self._lane.use(new.ring)
         old.ring.close()
         return new
 
@@ -329,9 +342,7 @@ class Life:
             return
         new = self._switch()
         new.predecessor = Predecessor(old.sealer.chain_id, old.sealer.next_number)
-        while (
-            cut := old.ring.cut(self._policy.max_batch_entries, self._policy.max_batch_bytes)
-        ).next_number > cut.first_number:
+        while (cut := old.ring.cut()).next_number > cut.first_number:
             self._outbox.abandoned_entries += cut.entries
         with self._window.changed:
             # Sealed for a chain that had ended without our knowing.

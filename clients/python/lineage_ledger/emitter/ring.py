@@ -1,23 +1,31 @@
-"""Where serving threads leave what they emit: slots filled by number, without a lock.
+"""Where serving threads leave what they emit, and one other thread takes it from, batch by batch.
 
-A thread takes a number from one atomic counter and stores its framed entry in that number's slot. One other thread
-cuts: it takes the filled slots from the front, in order, by slices. So a number says where in its chain an entry is,
-before the entry has left the thread that made it.
+Each entry gets a number as it is left, so that its place in its chain is known before it has left the thread that made
+it. Numbers are never given twice; one whose entry cannot be taken is declared lost, in its place.
 
-    drained <= number < limit    the number's slot is free, or holds its entry
-    number >= limit              the ring is full: the number may wait for its slot, or be refused and so be lost
-
-A hole is a slot whose number was taken and that is still empty: its thread is between the two steps, or died there.
+There are two: in C (`byte_ring`) an entry is packed into the bytes of its batch; in Python (`slot_ring`) it fills the
+slot of its number.
 """
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_right
-from itertools import accumulate, count
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 MAX_LOST_RANGES = 512
+
+
+class Bounds(NamedTuple):
+    """How much a ring takes, and how it is cut."""
+
+    capacity: int
+    """Entries that wait, at most; a ring in Python rounds it up to a power of two."""
+    batch_entries: int
+    """In one cut, at most."""
+    batch_bytes: int
+    """In one cut, at most; must hold the largest entry."""
+    drops: bool = False
+    """Whether `emit` may declare its entry lost by itself when there is no room."""
 
 
 class Cut(NamedTuple):
@@ -33,194 +41,64 @@ class Cut(NamedTuple):
     """Numbers that were refused, as [first, end); ascending, not touching."""
 
 
-class Ring:
-    """Slots for at least `capacity` entries of one chain.
+class Placed(NamedTuple):
+    """What became of an entry that was to be left in a ring."""
 
-    `take`, `slots`, `mask`, `limit` and `attention` are what the hot path uses (see `Binding.emit`); every other
-    method is for when something is out of the ordinary.
-    """
+    number: int
+    is_kept: bool
+    """False: there was no room, and the number is declared lost."""
 
-    __slots__ = (
-        "_capacity", "_counter", "_end", "_lock", "_lost", "_room", "_waiting",
-        "attention", "chain_id", "closed", "drained", "limit", "lost_count", "mask", "slots", "take",
-    )  # fmt: skip
 
-    def __init__(self, chain_id: bytes, capacity: int) -> None:
-        size = 1 << (capacity - 1).bit_length()
-        self.chain_id = chain_id
-        self.slots: list[bytes | None] = [None] * size
-        self.mask = size - 1
-        self._counter = count()
-        self.take = self._counter.__next__
-        """Gives out the next number; atomic, as `itertools.count` is."""
-        self._capacity = size
-        self.limit = size
-        self.attention = True
-        """True if whoever fills a slot must look further: the cutting thread sleeps, or the ring is closed."""
-        self.drained = 0
+class Ring(Protocol):
+    """What waits to be sealed in one chain. Thread-safe; `cut` is for one thread."""
+
+    attention: bool
+    """Whether somebody is to be told of each entry: at first, while the cutting thread sleeps, once it is closed."""
+
+    @property
+    def chain_id(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more."""
+
+    @property
+    def drained(self) -> int:
         """Numbers below were cut."""
-        self.closed = False
-        self.lost_count = 0
-        self._end = 0
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._waiting = 0
-        self._lost = _Numbers()
 
-    # -- for the threads that emit ---------------------------------------------------------------------------
+    @property
+    def lost_count(self) -> int:
+        """Numbers that were declared lost."""
 
-    def refuse(self, number: int) -> None:
-        """Declare `number`, which has no slot, lost."""
-        with self._lock:
-            if not self.closed or (number < self._end and number not in self._lost):
-                self._lost.add(number)
-                self.lost_count += 1
+    @property
+    def announces_batches(self) -> bool:
+        """Whether the cutting thread is woken when a batch is full; else it has to look."""
 
-    def wait_for_room(self, number: int, timeout_s: float | None) -> bool:
-        """Wait until `number` has a slot; False if the time is over or the ring was closed."""
-        with self._lock:
-            self._waiting += 1
-            try:
-                self._room.wait_for(lambda: self.closed or number < self.limit, timeout_s)
-            finally:
-                self._waiting -= 1
-            return not self.closed and number < self.limit
+    def place(self, framed: bytes, wait_s: float | None, told: Callable[[int], None] | None = None) -> Placed | None:
+        """Leave a framed entry, waiting for room (None: for as long as it takes). None if the ring was closed.
 
-    def is_kept(self, number: int) -> bool:
-        """Whether a slot that was filled while the ring was being closed is still going to be cut, or was."""
-        with self._lock:
-            return not self.closed or (number < self._end and number not in self._lost)
+        `told` learns the number before the entry can be cut; that number counts only if it is the one returned, and
+        kept.
+        """
 
-    # -- for the thread that cuts ----------------------------------------------------------------------------
+    def lose(self) -> int:
+        """Declare a new number lost; returns it. A closed ring's leads nowhere."""
 
     def taken(self) -> int:
         """How many numbers were given out."""
-        # The only way to look at a count without taking from it that every Python version has.
-        return int(repr(self._counter)[6:-1])
 
     def numbered(self) -> int:
         """How many numbers count: those given out before the ring was closed."""
-        return self._end if self.closed else self.taken()
 
-    def has_batch(self, entries: int) -> bool:
-        """Whether the next `entries` slots seem to be filled; looks at the last one only."""
-        return self.slots[(self.drained + min(entries, self._capacity) - 1) & self.mask] is not None
+    def hole(self) -> int:
+        """A number at the front that was taken and whose entry is not there (yet); -1 if there is none."""
 
-    def cut(self, max_entries: int, max_bytes: int) -> Cut:
-        """Take what is filled, up to a hole or a bound. `max_bytes` must hold the largest entry."""
-        with self._lock if self.closed else _NO_LOCK:
-            return self._cut(max_entries, max_bytes)
+    def has_batch(self) -> bool:
+        """Whether a full batch seems to wait."""
 
-    def _cut(self, max_entries: int, max_bytes: int) -> Cut:
-        first = position = self.drained
-        parts: list[bytes] = []
-        lost: list[tuple[int, int]] = []
-        entries = size = 0
-        full = False
-        while entries < max_entries and not full:
-            begin = position & self.mask
-            chunk = _filled(self.slots[begin : begin + max_entries - entries])
-            joined = b"".join(chunk)
-            if size + len(joined) > max_bytes:
-                chunk = chunk[: bisect_right(list(accumulate(map(len, chunk))), max_bytes - size)]
-                joined, full = b"".join(chunk), True
-            filled = len(chunk)
-            if filled:
-                self.slots[begin : begin + filled] = [None] * filled
-                parts.append(joined)
-                position += filled
-                entries += filled
-                size += len(joined)
-            elif full or len(lost) == MAX_LOST_RANGES:
-                break
-            else:
-                end = self._lost_from(position)
-                if end == position:
-                    break
-                if lost and lost[-1][1] == position:
-                    lost[-1] = (lost[-1][0], end)
-                else:
-                    lost.append((position, end))
-                position = end
-        if position != first:
-            self._advance(position)
-        return Cut(first, position, b"".join(parts), entries, lost)
-
-    def _lost_from(self, position: int) -> int:
-        """End of the range of lost numbers that begins at `position`; `position` itself if it is not lost (yet)."""
-        if not self.closed:
-            with self._lock:
-                return self._lost.take(position)
-        end = self._lost.end_of(position)
-        if end == position < self._end:
-            # A hole in a closed ring. Its number stays among the lost, for its thread to find in `is_kept`.
-            end = self._lost.add(position)
-            self.lost_count += 1
-        return end
-
-    def _advance(self, position: int) -> None:
-        self.drained = position
-        if self.closed:
-            return
-        self.limit = position + self._capacity
-        if self._waiting:
-            with self._lock:
-                self._room.notify_all()
+    def cut(self) -> Cut:
+        """Take what waits at the front, up to the bounds of a batch."""
 
     def close(self) -> None:
-        """Give out no more slots. What is filled can still be cut; what is not is lost then."""
-        with self._lock:
-            self.closed = True
-            self.attention = True
-            self.limit = -1
-            self._end = self.taken()
-            self._room.notify_all()
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the ring was closed and everything in it cut."""
-        return self.closed and self.drained >= self._end
-
-
-def _filled(chunk: list[bytes | None]) -> list[bytes]:
-    """The filled slots at the front of `chunk`."""
-    # `all` looks at truth only: a third of the time that `None in chunk` takes. No framed entry is empty.
-    return cast("list[bytes]", chunk if all(chunk) else chunk[: chunk.index(None)])
-
-
-class _Numbers:
-    """A set of numbers, as ranges; every step costs the same however many there are and in whatever order."""
-
-    __slots__ = ("_end_of", "_first_of")
-
-    def __init__(self) -> None:
-        self._end_of: dict[int, int] = {}
-        self._first_of: dict[int, int] = {}
-
-    def add(self, number: int) -> int:
-        """Add one number that is not in the set; returns the end of the range that it is in now."""
-        first = self._first_of.pop(number, number)
-        end = self._end_of.pop(number + 1, number + 1)
-        self._end_of[first] = end
-        self._first_of[end] = first
-        return end
-
-    def take(self, first: int) -> int:
-        """Remove the range that begins at `first` and return its end; `first` if there is none."""
-        end = self._end_of.pop(first, first)
-        self._first_of.pop(end, None)
-        return end
-
-    def end_of(self, first: int) -> int:
-        return self._end_of.get(first, first)
-
-    def __contains__(self, number: int) -> bool:
-        return any(first <= number < end for first, end in self._end_of.items())
-
-
-class _NoLock:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-_NO_LOCK = _NoLock()
+        """Take no more. What is there can still be cut."""

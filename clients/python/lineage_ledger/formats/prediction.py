@@ -89,10 +89,10 @@ def encode_prediction(
     status = _whole("status_code", status_code, 0, MAX_STATUS_CODE)
     start_time = _whole("start_time_unix_ns", start_time_unix_ns, 1, (1 << 64) - 1)
     duration = min(_whole("duration_us", duration_us, 0, (1 << 64) - 1), MAX_DURATION_US)
-    _check_length("request_id", request_id, 0, MAX_REQUEST_ID_BYTES)
-    _check_length("input_commitment", input_commitment, COMMITMENT_BYTES, COMMITMENT_BYTES)
+    request_id = _bytes("request_id", request_id, 0, MAX_REQUEST_ID_BYTES)
+    input_commitment = _bytes("input_commitment", input_commitment, COMMITMENT_BYTES, COMMITMENT_BYTES)
     if output_commitment or not status:
-        _check_length("output_commitment", output_commitment, COMMITMENT_BYTES, COMMITMENT_BYTES)
+        output_commitment = _bytes("output_commitment", output_commitment, COMMITMENT_BYTES, COMMITMENT_BYTES)
     parts = [_BINDING_ROW, _varint(row)]
     if request_id:
         parts += [_REQUEST_ID, bytes([len(request_id)]), request_id]
@@ -204,8 +204,11 @@ def _whole(name: str, value: SupportsIndex, least: int, most: int) -> int:
     return number
 
 
-def _check_length(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, bytes | bytearray) or not least <= len(value) <= most:
-        found = f"{len(value)} bytes" if isinstance(value, bytes | bytearray) else f"a {type(value).__name__}"
+def _bytes(name: str, value: object, least: int, most: int) -> bytes:
+    # What a subclass says of its length may be anything.
+    content = bytes(memoryview(value)) if isinstance(value, bytes | bytearray) else None
+    if content is None or not least <= len(content) <= most:
+        found = f"{len(content)} bytes" if content is not None else f"a {type(value).__name__}"
         bounds = str(most) if least == most else f"at most {most}"
         raise MalformedEntryError(f"prediction.{name}: is {found}; it must be {bounds} bytes")
+    return content
