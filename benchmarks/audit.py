@@ -84,6 +84,8 @@ def _measure(script: Path, log: _Log, name: str, kernel: str, runs: int) -> Iter
             "batch": log.batch,
             "processes": processes,
             "kernel": kernel or "default",
+            "durability": "every commit synced; only read here",
+            "checks": "all that an audit checks but the derived indexes",
         }
         title = f"audit, {name}, {processes} process{'es' if processes > 1 else ''}"
         yield Result.of(title, "entries/s", [rate for _, rate, _ in found], **parameters)

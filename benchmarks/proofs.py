@@ -30,6 +30,12 @@ _BATCH = 512
 _SEAL_TAG = 0x12
 _SERVE = "from lineage_ledger_server.cli.serve import serve; serve()"
 _INDEXED_S = 120.0
+_PARAMETERS = {
+    "entry_bytes": stored_log.ENTRY_BYTES,
+    "batch": _BATCH,
+    "durability": "every commit synced; only read here",
+    "checks": "every answer verified by the client",
+}
 
 
 def main() -> None:
@@ -117,12 +123,12 @@ def _compare(asked: list[_Asked], kind: str, runs: int, calls: int) -> Iterator[
             sizes[each.entries].append(max(size for _, size in answers))
     small, large = (each.entries for each in asked)
     for entries in (small, large):
-        parameters = {"entries": entries, "batch": _BATCH, "calls": calls}
+        parameters = {**_PARAMETERS, "entries": entries, "calls": calls}
         yield Result.of(f"{kind}, {entries:,} entries", "us", [each * 1e6 for each in times[entries]], **parameters)
         yield Result.of(f"{kind}, {entries:,} entries, size", "bytes", sizes[entries], **parameters)
     for what, found in (("time", times), ("size", sizes)):
         ratios = [many / few for few, many in zip(found[small], found[large], strict=True)]
-        yield Result.of(f"{kind}, {what}, ratio", "", ratios, small=small, large=large)
+        yield Result.of(f"{kind}, {what}, ratio", "", ratios, **_PARAMETERS, small=small, large=large)
 
 
 if __name__ == "__main__":
