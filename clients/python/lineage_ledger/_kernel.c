@@ -198,16 +198,34 @@ static PyObject *kernel_check_strict(PyObject *module, PyObject *const *argument
     return NULL;
 }
 
-static PyObject *hash_packed(PyObject *module, PyObject *object, int scan)
+/* What is wanted of packed entries; each after the one before. */
+enum packed_work { LEAF_HASHES, SCAN, SCAN_BATCH };
+
+static PyObject *scanned_batch(const packed_entries *p, const uint8_t *hashes)
+{
+    PyObject *counts = binding_counts(&p->walk), *others = other_entries(&p->walk), *tags = other_tags(&p->walk, p->data),
+             *scanned = NULL;
+    if (counts && others && tags)
+        scanned = Py_BuildValue("(ny#OKKOO)", (Py_ssize_t)p->walk.count, (const char *)hashes,
+                                (Py_ssize_t)p->walk.count * HASH_SIZE, counts, (unsigned long long)p->walk.earliest,
+                                (unsigned long long)p->walk.latest, others, tags);
+    Py_XDECREF(counts);
+    Py_XDECREF(others);
+    Py_XDECREF(tags);
+    return scanned;
+}
+
+static PyObject *hash_packed(PyObject *module, PyObject *object, enum packed_work work)
 {
     module_state *state = PyModule_GetState(module);
+    int scan = work >= SCAN;
     const strict_tables *tables = scan ? strict_rules(state) : NULL;
     if (scan && !tables)
         return NULL;
     Py_ssize_t max_bytes = scan ? MAX_BATCH_BYTES : MAX_PACKED_BYTES;
     Py_ssize_t max_entries = scan ? MAX_BATCH_ENTRIES : MAX_PACKED_BYTES;
     packed_entries p;
-    uint8_t *hashes = NULL;
+    uint8_t *hashes = NULL, body_root[HASH_SIZE];
     enum walk_result result;
     PyObject *returned = NULL;
     if (packed_hold(&p, state, object, max_bytes) < 0)
@@ -222,31 +240,34 @@ static PyObject *hash_packed(PyObject *module, PyObject *object, int scan)
         else
             result = NO_MEMORY;
     }
+    if (result == WALKED && work == SCAN_BATCH)
+        any_root(hashes, body_count(&p.walk, p.data), body_root);
     Py_END_ALLOW_THREADS
-    Py_ssize_t size = (Py_ssize_t)p.walk.count * HASH_SIZE;
     if (result != WALKED)
         packed_fail(&p, state, result, max_bytes, max_entries);
-    else if (!scan)
-        returned = PyBytes_FromStringAndSize((const char *)hashes, size);
+    else if (work == LEAF_HASHES)
+        returned = PyBytes_FromStringAndSize((const char *)hashes, (Py_ssize_t)p.walk.count * HASH_SIZE);
     else {
-        PyObject *counts = binding_counts(&p.walk), *others = other_entries(&p.walk),
-                 *tags = other_tags(&p.walk, p.data);
-        if (counts && others && tags)
-            returned = Py_BuildValue("(ny#OKKOO)", (Py_ssize_t)p.walk.count, (const char *)hashes, size, counts,
-                                     (unsigned long long)p.walk.earliest, (unsigned long long)p.walk.latest, others,
-                                     tags);
-        Py_XDECREF(counts);
-        Py_XDECREF(others);
-        Py_XDECREF(tags);
+        returned = scanned_batch(&p, hashes);
+        if (returned && work == SCAN_BATCH)
+            returned = Py_BuildValue("(Ny#)", returned, (const char *)body_root, (Py_ssize_t)HASH_SIZE);
     }
     free(hashes);
     packed_release(&p);
     return returned;
 }
 
-static PyObject *kernel_scan(PyObject *module, PyObject *packed) { return hash_packed(module, packed, 1); }
+static PyObject *kernel_scan(PyObject *module, PyObject *packed) { return hash_packed(module, packed, SCAN); }
 
-static PyObject *kernel_leaf_hashes(PyObject *module, PyObject *packed) { return hash_packed(module, packed, 0); }
+static PyObject *kernel_scan_batch(PyObject *module, PyObject *packed)
+{
+    return hash_packed(module, packed, SCAN_BATCH);
+}
+
+static PyObject *kernel_leaf_hashes(PyObject *module, PyObject *packed)
+{
+    return hash_packed(module, packed, LEAF_HASHES);
+}
 
 static int hold_hashes(Py_buffer *view, PyObject *module, PyObject *object)
 {
@@ -694,6 +715,7 @@ static PyMethodDef methods[] = {
     {"check_strict", (PyCFunction)(void (*)(void))kernel_check_strict, METH_FASTCALL,
      "See lineage_ledger.kernel.check_strict."},
     {"scan", kernel_scan, METH_O, "See lineage_ledger.kernel.scan."},
+    {"scan_batch", kernel_scan_batch, METH_O, "See lineage_ledger.kernel.scan_batch."},
     {"leaf_hashes", kernel_leaf_hashes, METH_O, "See lineage_ledger.kernel.leaf_hashes."},
     {"entry_offsets", kernel_entry_offsets, METH_VARARGS, "See lineage_ledger.kernel.entry_offsets."},
     {"tree_root", kernel_tree_root, METH_O, "See lineage_ledger.kernel.tree_root."},

@@ -11,7 +11,7 @@
 #include "_kernel_sha256.h"
 #include "_kernel_strict.h"
 
-enum { LENGTH_SIZE = 2, PREDICTION_TAG = 0x0a };
+enum { LENGTH_SIZE = 2, PREDICTION_TAG = 0x0a, SEAL_TAG = 0x12 };
 
 typedef struct {
     uint32_t offset; /* of the entry's first byte */
@@ -126,6 +126,12 @@ static enum walk_result walk_entries(walk *w, const uint8_t *packed, size_t size
         w->position += LENGTH_SIZE + e->size;
     }
     return WALKED;
+}
+
+/* Entries before the seal that ends a batch; all of them if none does. */
+static size_t body_count(const walk *w, const uint8_t *packed)
+{
+    return w->count - (w->count && packed[w->entries[w->count - 1].offset] == SEAL_TAG);
 }
 
 static void hash_leaves(const walk *w, const uint8_t *packed, uint8_t *hashes)

@@ -13,7 +13,7 @@ import re
 import struct
 from bisect import bisect_left
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from lineage_ledger._kernel_checks import (
     LENGTH_SIZE,
@@ -21,11 +21,11 @@ from lineage_ledger._kernel_checks import (
     MAX_BATCH_ENTRIES,
     MAX_PACKED_BYTES,
     PREDICTION_TAG,
+    SEAL_TAG,
     Buffer,
     as_bytes,
     check_frame,
     check_kind,
-    check_prediction,
     check_size,
     check_strict,
     check_strict_entry,
@@ -90,7 +90,10 @@ def learn_strict(tables: bytes) -> None:
     del tables
 
 
-def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...], bytes]:
+_Scanned: TypeAlias = tuple[int, bytes, tuple[int, ...], int, int, tuple[tuple[int, int, int], ...], bytes]
+
+
+def scan(packed: Buffer) -> _Scanned:
     """See `lineage_ledger.kernel.scan`."""
     parsed = _parse(as_bytes(packed), MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, strict=True)
     starts = struct.unpack(f"<{len(parsed.starts)}Q", b"".join(parsed.starts)) or (0,)
@@ -102,6 +105,14 @@ def scan(packed: Buffer) -> tuple[int, bytes, tuple[int, ...], int, int, tuple[t
     tags = bytes([parsed.entries[place][0] for place, _, _ in parsed.others])
     counted = tuple(counts[1 : greatest + 1])
     return len(parsed.entries), hashes, counted, min(starts), max(starts), tuple(parsed.others), tags
+
+
+def scan_batch(packed: Buffer) -> tuple[_Scanned, bytes]:
+    """See `lineage_ledger.kernel.scan_batch`."""
+    scanned = scan(packed)
+    count, hashes, *_, others, tags = scanned
+    is_sealed = bool(others) and others[-1][0] == count - 1 and tags[-1] == SEAL_TAG
+    return scanned, tree_root(hashes[: (count - is_sealed) * HASH_SIZE])
 
 
 def leaf_hashes(packed: Buffer) -> bytes:
@@ -270,15 +281,15 @@ def _parse_one(packed: bytes, position: int, parsed: _Parsed, max_entries: int, 
     entry = packed[start : start + length]
     check_kind(entry, place)
     row = request_id = b""
+    if strict or entry[0] == PREDICTION_TAG:
+        check_strict_entry(entry, place)
     if entry[0] == PREDICTION_TAG:
-        prediction = check_prediction(entry, place)
-        row = bytes([prediction.binding_row]) if prediction.binding_row < 0x80 else bytes([prediction.binding_row, 1])
-        if prediction.request_id:
-            request_id = bytes([len(prediction.request_id)]) + prediction.request_id
-        parsed.starts.append(prediction.start_time_unix_ns.to_bytes(8, "little"))
+        match = _PREDICTION.fullmatch(packed, position, start + length)
+        if match is None or match[2] is None:
+            raise SystemError(f"entry {place} is strictly encoded, but not as the regex of predictions has it")
+        row, request_id = match[3], match[4] or b""
+        parsed.starts.append(match[6])
     else:
-        if strict:
-            check_strict_entry(entry, place)
         parsed.others.append((place, start, length))
     parsed.entries.append(entry)
     parsed.rows.append(row)

@@ -79,6 +79,15 @@ def scan(packed: Buffer) -> ScannedBatch:
     return ScannedBatch._make(_kernel.scan(packed))
 
 
+def scan_batch(packed: Buffer) -> tuple[ScannedBatch, bytes]:
+    """As `scan`, and in the same call the root of the batch's body, 32 bytes: what `SealBody.root` is to say.
+
+    The body is what lies before a seal at the end; all of it if the last entry is no seal, as before sealing.
+    """
+    scanned, body_root = _kernel.scan_batch(packed)
+    return ScannedBatch._make(scanned), body_root
+
+
 def leaf_hashes(packed: Buffer) -> bytes:
     """Leaf hashes (RFC 6962, section 2.1) of packed entries, 32 bytes each; what is in the entries is not looked at.
 

@@ -44,7 +44,7 @@ def check_batch(packed: bytes, origin: str) -> CheckedBatch:
             limit="max_batch_bytes",
             value=seal.MAX_BATCH_BYTES,
         )
-    scanned = kernel.scan(packed)
+    scanned, body_root = kernel.scan_batch(packed)
     if not scanned.others or scanned.others[-1][0] != scanned.count - 1:
         raise SealError("the batch does not end with a seal's entry", reason="MALFORMED_SEAL")
     # Most batches have nothing here, and one of statements has nothing but unsigned ones.
@@ -55,8 +55,7 @@ def check_batch(packed: bytes, origin: str) -> CheckedBatch:
     _, offset, length = scanned.others[-1]
     seal_entry = packed[offset : offset + length]
     parsed = seal.take_apart(seal_entry, scanned.leaf_hashes[-merkle.HASH_SIZE :])
-    body_hashes = memoryview(scanned.leaf_hashes)[: -merkle.HASH_SIZE]
-    seal.check_batch(parsed, scanned, kernel.tree_root(body_hashes))
+    seal.check_batch(parsed, scanned, body_root)
     seal.check_seal(parsed, origin)
     return CheckedBatch(packed, scanned.leaf_hashes, scanned.count, parsed, seal_entry)
 

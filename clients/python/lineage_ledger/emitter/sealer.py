@@ -93,10 +93,10 @@ class ChainSealer:
 
         Raises `MalformedEntryError` if an entry is not strictly encoded; then the chain is as it was.
         """
-        scanned = kernel.scan(cut.packed)
+        scanned, root = kernel.scan_batch(cut.packed)
         body = self._body(cut.first_number)
         body.count = scanned.count
-        body.root = kernel.tree_root(scanned.leaf_hashes)
+        body.root = root
         body.earliest_start_time_unix_ns = scanned.earliest_start_time_unix_ns
         body.latest_start_time_unix_ns = scanned.latest_start_time_unix_ns
         for first, end in cut.lost:
