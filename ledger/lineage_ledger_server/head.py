@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from lineage_ledger.errors import LineageError
 from lineage_ledger.formats.checkpoint import Checkpoint
-from lineage_ledger.formats.note import Note
 from lineage_ledger_server.errors import CorruptValueError, DiskFullError, HeadMismatchError, StoreError
 
 MAX_NOTE_BYTES = 8_000
@@ -45,7 +44,7 @@ class Head(NamedTuple):
     @classmethod
     def of_note(cls, note: bytes) -> Head:
         """The head that a checkpoint says; its signature is not looked at. Raises MalformedError."""
-        checkpoint = Checkpoint.parse(Note.parse(note).text)
+        checkpoint = Checkpoint.read(note)
         return cls(checkpoint.size, checkpoint.root, note)
 
 
@@ -101,12 +100,16 @@ class HeadRecord:
         sequence = self._sequence + 1
         slot = _PREFIX.pack(sequence, len(head.note)) + head.note
         slot += hashlib.sha256(slot).digest()
+        slot = slot.ljust(_SLOT_BYTES, b"\0")
+        before = self._cached[0].ljust(_FILE_BYTES, b"\0")
         try:
-            _write_whole(self._descriptor, slot.ljust(_SLOT_BYTES, b"\0"), sequence % 2 * _SLOT_BYTES)
+            _write_whole(self._descriptor, slot, sequence % 2 * _SLOT_BYTES)
             _sync_data(self._descriptor)
         except OSError as error:
             raise _store_error(error, f"cannot write the head record {self.path}") from error
         self._sequence, self._written = sequence, head
+        # What `read` should find now; finding anything else, it looks at what that is.
+        self._cached = (before[:_SLOT_BYTES] + slot if sequence % 2 else slot + before[_SLOT_BYTES:], head)
 
     def _newest(self) -> tuple[int, Head | None]:
         """Sequence and head of the newest whole slot; (0, None) if nothing was ever written."""

@@ -154,3 +154,39 @@ def test_every_altered_bit_is_refused() -> None:
         altered[bit // 8] ^= 1 << bit % 8
         with pytest.raises((MalformedError, SignatureError)):
             Checkpoint.open(bytes(altered), SIGNER.verifier)
+
+
+def test_what_was_opened_once_is_checked_again_with_every_other_key() -> None:
+    checkpoint = Checkpoint(ORIGIN, 7, ROOT)
+    signed = checkpoint.sign(SIGNER)
+    other = Signer(ORIGIN, SigningKey.from_seed(b"o" * 32))
+    for _ in range(2):
+        assert Checkpoint.open(signed, SIGNER.verifier) == checkpoint
+        with pytest.raises(SignatureError):
+            Checkpoint.open(signed, other.verifier)
+        with pytest.raises(SignatureError):
+            Checkpoint.open(signed, Signer("example.com/ledger/other", SIGNER.key).verifier)
+        with pytest.raises(SignatureError):
+            Checkpoint.open(signed, Verifier(ORIGIN, SIGNER.key.public_key, note.SignatureType.COSIGNATURE_V1))
+
+
+def test_what_was_refused_once_is_refused_again() -> None:
+    signed = bytearray(Checkpoint(ORIGIN, 7, ROOT).sign(SIGNER))
+    forged = Checkpoint(ORIGIN, 8, ROOT).encode().encode() + bytes(signed[signed.index(b"\n\n") + 1 :])
+    for _ in range(3):
+        with pytest.raises(SignatureError):
+            Checkpoint.open(forged, SIGNER.verifier)
+        assert Checkpoint.open(bytes(signed), SIGNER.verifier).size == 7
+
+
+def test_large_checkpoints_open_too() -> None:
+    cosigners = [
+        Cosigner(f"example.com/witness/{'w' * 200}{n}", SigningKey.from_seed(bytes([n]) * 32)) for n in range(60)
+    ]
+    checkpoint = Checkpoint(ORIGIN, 7, ROOT)
+    text = checkpoint.encode()
+    signed = Note(text, (SIGNER.sign(text), *(cosigner.cosign(text, 1) for cosigner in cosigners))).encode()
+    assert len(signed) > 8_192
+    assert Checkpoint.open(signed, SIGNER.verifier) == checkpoint
+    with pytest.raises(SignatureError):
+        Checkpoint.open(signed.replace(b"\n7\n", b"\n8\n", 1), SIGNER.verifier)

@@ -143,3 +143,20 @@ def test_another_process_reads_while_it_is_written(tmp_path: Path) -> None:
         record.write(head_of(size))
     reader.join(30)
     assert reader.exitcode == 0
+
+
+@pytest.mark.parametrize("place", [0, 11, 40, SLOT_BYTES - 1])
+def test_the_writer_notices_what_others_write(tmp_path: Path, place: int) -> None:
+    record = written(tmp_path / "head", 3, 4)
+    written(tmp_path / "other", 3, 5).close()
+    assert record.read() == head_of(4)
+    slot = 0  # of the second head
+    with (tmp_path / "head").open("r+b", buffering=0) as file:
+        file.seek(slot + place)
+        byte = file.read(1)
+        file.seek(slot + place)
+        file.write(bytes((byte[0] ^ 1,)))
+    # Behind the checksum nothing is said; before it, the slot is whole no longer.
+    assert record.read() == (head_of(4) if place == SLOT_BYTES - 1 else head_of(3))
+    (tmp_path / "head").write_bytes((tmp_path / "other").read_bytes())
+    assert record.read() == head_of(5)

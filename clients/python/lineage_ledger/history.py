@@ -25,7 +25,7 @@ from lineage_ledger.errors import (
     StaleError,
     VerificationError,
 )
-from lineage_ledger.formats import merkle, note, strict
+from lineage_ledger.formats import merkle, strict
 from lineage_ledger.formats.checkpoint import Checkpoint, CheckpointKeys
 from lineage_ledger.formats.ledger_keys import LedgerKeys
 
@@ -103,7 +103,7 @@ class History:
 
         Raises `MalformedError`, `OtherOriginError`, `OtherKeyError` or `SignatureError`.
         """
-        origin = Checkpoint.parse(note.Note.parse(signed).text).origin
+        origin = Checkpoint.read(signed).origin
         if origin != self.keys.name:
             newest = self._newest
             raise self._refused(

@@ -7,13 +7,20 @@ There are no extension lines: nobody audits them, and some witnesses refuse them
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from lineage_ledger.errors import MalformedError, OtherKeyError, SignatureError
 from lineage_ledger.formats import note
 from lineage_ledger.formats.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
 from lineage_ledger.formats.text import decode_base64, encode_base64, parse_decimal
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+_REMEMBERED: Final = 64
+_MAX_REMEMBERED_BYTES: Final = 8_192
+"""Checkpoints are smaller, with the cosignatures of a dozen witnesses."""
 
 
 class CheckpointKeys(Protocol):
@@ -38,7 +45,7 @@ class Checkpoint:
     """32 bytes."""
 
     def __post_init__(self) -> None:
-        if not self.origin or any(character < " " for character in self.origin):
+        if not self.origin or _CONTROL.search(self.origin) is not None:
             raise MalformedError("a checkpoint's origin is one line that is not empty")
         if not 0 <= self.size <= MAX_SIZE:
             raise MalformedError(f"{self.size} is not the size of a tree")
@@ -71,21 +78,52 @@ class Checkpoint:
         Raises `MalformedError`; `OtherKeyError` if it is signed by another key of the log's name; `SignatureError` if
         the log's signature is absent or wrong, or the checkpoint is of another origin than the key.
         """
-        parsed = note.Note.parse(signed)
-        checkpoint = cls.parse(parsed.text)
-        verifier = keys.verifier_at(checkpoint.size)
-        own = [signature.key_id for signature in parsed.signatures if signature.name == verifier.name]
-        if own and verifier.key_id not in own:
-            raise OtherKeyError(
-                f"the checkpoint over {checkpoint.size} entries is signed by {verifier.name}+{own[0].hex()}, and the "
-                f"key for that size is {verifier.name}+{verifier.key_id.hex()}, as far as is known here: the ledger's "
-                "key was changed in between, and then give the other one; or somebody else signed this",
-                size=checkpoint.size,
-            )
-        note.open_note(signed, (verifier,))
-        checkpoint._check_name(verifier.name)
+        checkpoint = cls.read(signed)
+        _check_signed(signed, keys.verifier_at(checkpoint.size))
         return checkpoint
+
+    @classmethod
+    def read(cls, signed: bytes) -> Checkpoint:
+        """The checkpoint that a signed note says; no signature is looked at. Raises `MalformedError`."""
+        return _read(signed)[1]
 
     def _check_name(self, name: str) -> None:
         if name != self.origin:
             raise SignatureError(f"the checkpoint is of {self.origin!r}, the key of {name!r}; they must be the same")
+
+
+# One checkpoint comes over many streams, and in many answers: what was found of these very bytes is remembered. What
+# was refused is not.
+
+
+def _read(signed: bytes) -> tuple[note.Note, Checkpoint]:
+    return _read_once(signed) if len(signed) <= _MAX_REMEMBERED_BYTES else _read_once.__wrapped__(signed)
+
+
+@lru_cache(_REMEMBERED)
+def _read_once(signed: bytes) -> tuple[note.Note, Checkpoint]:
+    parsed = note.Note.parse(signed)
+    return parsed, Checkpoint.parse(parsed.text)
+
+
+def _check_signed(signed: bytes, verifier: note.Verifier) -> None:
+    if len(signed) <= _MAX_REMEMBERED_BYTES:
+        _check_signed_once(signed, verifier)
+    else:
+        _check_signed_once.__wrapped__(signed, verifier)
+
+
+@lru_cache(_REMEMBERED)
+def _check_signed_once(signed: bytes, verifier: note.Verifier) -> None:
+    """Raises as `Checkpoint.open`."""
+    parsed, checkpoint = _read(signed)
+    own = [signature.key_id for signature in parsed.signatures if signature.name == verifier.name]
+    if own and verifier.key_id not in own:
+        raise OtherKeyError(
+            f"the checkpoint over {checkpoint.size} entries is signed by {verifier.name}+{own[0].hex()}, and the "
+            f"key for that size is {verifier.name}+{verifier.key_id.hex()}, as far as is known here: the ledger's "
+            "key was changed in between, and then give the other one; or somebody else signed this",
+            size=checkpoint.size,
+        )
+    parsed.verified((verifier,))
+    checkpoint._check_name(verifier.name)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -38,6 +40,7 @@ _SMALL_ORDER_Y: Final = frozenset(
     }
 )
 _MAX_FILE_BYTES: Final = 1024
+_NOT_IN_NAMES: Final = re.compile(r"[\s+\x00-\x1f]")
 
 
 class SigningKey:
@@ -108,13 +111,19 @@ def check_public_key(public_key: bytes) -> None:
         raise SmallOrderKeyError(f"public key {public_key.hex()} is of small order: anybody can sign for it")
     if y >= _PRIME:
         raise InvalidKeyError(f"public key {public_key.hex()} is not canonically encoded")
-    if not bindings.crypto_core_ed25519_is_valid_point(public_key):
+    if not _is_valid_point(public_key):
         raise InvalidKeyError(f"public key {public_key.hex()} is not a point in the group of prime order")
+
+
+@lru_cache(maxsize=1_024)
+def _is_valid_point(public_key: bytes) -> bool:
+    """Costs as much as a signature, and the same few keys are looked at again and again."""
+    return bool(bindings.crypto_core_ed25519_is_valid_point(public_key))
 
 
 def is_name(name: str) -> bool:
     """Whether signed-note allows `name` for a key: not empty, no Unicode space, no `+`, no control character."""
-    return name != "" and not any(character.isspace() or character == "+" or character < " " for character in name)
+    return name != "" and _NOT_IN_NAMES.search(name) is None
 
 
 def check_name(name: str) -> None:

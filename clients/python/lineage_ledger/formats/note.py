@@ -8,6 +8,7 @@ says when.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +25,7 @@ MAX_NOTE_BYTES: Final = 1_000_000
 
 _DASH: Final = "\N{EM DASH} "
 _TIME_SIZE: Final = 8
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 class SignatureType(IntEnum):
@@ -94,10 +96,36 @@ class Note(NamedTuple):
             raise MalformedError("the note has no signatures: text, an empty line and signature lines are needed")
         if block.count("\n") > MAX_SIGNATURES:
             raise MalformedError(f"the note has more than {MAX_SIGNATURES} signatures")
-        parsed = cls(body + "\n", tuple(Signature.parse(line) for line in block[:-1].split("\n")))
-        if parsed.encode() != note:
-            raise MalformedError("the note is not encoded in the one way accepted")
-        return parsed
+        text = body + "\n"
+        _check_text(text)
+        # Each line has one encoding, which is what it was parsed from; so the whole note has.
+        return cls(text, tuple(Signature.parse(line) for line in block[:-1].split("\n")))
+
+    def verified(self, verifiers: Iterable[Verifier]) -> Note:
+        """The note with the signatures that `open_note` would leave. Raises as it does."""
+        known: dict[tuple[str, bytes], Verifier] = {}
+        for verifier in verifiers:
+            if known.setdefault((verifier.name, verifier.key_id), verifier) != verifier:
+                raise InvalidKeyError(
+                    f"two verifier keys share the name {verifier.name} and the id {verifier.key_id.hex()}"
+                )
+        verified: dict[tuple[str, bytes], Signature] = {}
+        for signature in self.signatures:
+            identity = (signature.name, signature.key_id)
+            if identity not in known:
+                continue
+            if not known[identity].verify(self.text, signature):
+                raise SignatureError(
+                    f"the signature of {signature.name}+{signature.key_id.hex()} does not check: "
+                    "the note was changed, or somebody else signed it"
+                )
+            verified.setdefault(identity, signature)
+        if not verified:
+            wanted = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in known) or "any: no verifier key was given"
+            found = ", ".join(f"{one.name[:80]}+{one.key_id.hex()}" for one in self.signatures[:3])
+            more = f" and {len(self.signatures) - 3} more" if len(self.signatures) > 3 else ""
+            raise SignatureError(f"the note has no signature of {wanted}; those that it has say {found}{more}")
+        return Note(self.text, tuple(verified.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,37 +252,14 @@ def open_note(note: bytes, verifiers: Iterable[Verifier]) -> Note:
     Raises `MalformedError`; `SignatureError` if a signature of a known key is wrong or there is none; and
     `InvalidKeyError` if two different verifiers share their name and key id.
     """
-    known: dict[tuple[str, bytes], Verifier] = {}
-    for verifier in verifiers:
-        if known.setdefault((verifier.name, verifier.key_id), verifier) != verifier:
-            raise InvalidKeyError(
-                f"two verifier keys share the name {verifier.name} and the id {verifier.key_id.hex()}"
-            )
-    text, signatures = Note.parse(note)
-    verified: dict[tuple[str, bytes], Signature] = {}
-    for signature in signatures:
-        identity = (signature.name, signature.key_id)
-        if identity not in known:
-            continue
-        if not known[identity].verify(text, signature):
-            raise SignatureError(
-                f"the signature of {signature.name}+{signature.key_id.hex()} does not check: "
-                "the note was changed, or somebody else signed it"
-            )
-        verified.setdefault(identity, signature)
-    if not verified:
-        wanted = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in known) or "any: no verifier key was given"
-        found = ", ".join(f"{one.name[:80]}+{one.key_id.hex()}" for one in signatures[:3])
-        more = f" and {len(signatures) - 3} more" if len(signatures) > 3 else ""
-        raise SignatureError(f"the note has no signature of {wanted}; those that it has say {found}{more}")
-    return Note(text, tuple(verified.values()))
+    return Note.parse(note).verified(verifiers)
 
 
 def _check_text(text: str) -> bytes:
     """The bytes that signatures of `text` are over."""
     if not text.endswith("\n"):
         raise MalformedError("a note's text ends with a line end")
-    if any(character < " " and character != "\n" for character in text):
+    if _CONTROL.search(text) is not None:
         raise MalformedError("a note has no control characters but line ends")
     try:
         return text.encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 
@@ -16,18 +15,19 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 def encode_base64(value: bytes) -> str:
     """Standard base64 with padding (RFC 4648, section 4)."""
-    return base64.b64encode(value).decode("ascii")
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
 def decode_base64(text: str) -> bytes:
     """The bytes whose `encode_base64` is `text`; raises `MalformedError`, which does not show the text."""
     try:
-        value = base64.b64decode(text, validate=True)
+        value = binascii.a2b_base64(text)
     except (binascii.Error, ValueError):
         # From None: the text may be a key.
         raise MalformedError("not standard base64 with padding") from None
+    # It passes over what is no base64; what comes back as it was had nothing of that, and no bits left over.
     if encode_base64(value) != text:
-        raise MalformedError("base64 in another encoding than the one accepted: bits or bytes are left over")
+        raise MalformedError("not standard base64 with padding, or with bits or bytes left over")
     return value
 
 
