@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from lineage_ledger import kernel
 from lineage_ledger._version import __version__
 from lineage_ledger.cli import app, git
 from lineage_ledger.cli import settings as cli_settings
@@ -22,7 +23,6 @@ from lineage_ledger.emitter import settings as emitter_settings
 from lineage_ledger.errors import LineageError, SettingsError
 from lineage_ledger.formats import keys
 from lineage_ledger.formats.note import Verifier
-from lineage_ledger.kernel import KERNEL
 from tests.cli.recorded_ledger import DIGEST, make_checkout, run, run_json
 
 OWN = ("keygen", "producers", "record", "show", "find", "trace", "receipt", "verify", "checkpoint", "monitor", "stats")
@@ -97,7 +97,7 @@ def test_what_is_neither_a_verifier_key_nor_a_file_is_said_to_be(tmp_path: Path)
 def test_the_command_tells_version_and_commands() -> None:
     # Which kernel is in use tells why hashing is slow; the Python, which of several installations this is.
     python = ".".join(map(str, sys.version_info[:3]))
-    assert run("--version").stdout == f"lineage, version {__version__} ({KERNEL} kernel, Python {python})\n"
+    assert run("--version").stdout == f"lineage, version {__version__} (Python {python})\nkernel: {kernel.describe()}\n"
     listed = run("--help").stdout
     for name in (*OWN, "serve", "audit", "demo"):
         assert f"\n  {name}" in listed

@@ -59,6 +59,32 @@ def test_built_where_it_can_be() -> None:
     assert "c" in KERNELS
 
 
+def described(wish: str, unlearn: str = "") -> str:
+    program = f"import sys; {unlearn}from lineage_ledger import kernel; print(kernel.describe())"
+    environment = {**os.environ, "LINEAGE_KERNEL": wish, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_described_in_words() -> None:
+    assert described("python") == "Python, SHA-256 by hashlib; LINEAGE_KERNEL asks for it\n"
+    without = described("", "sys.modules['lineage_ledger._kernel'] = None; ")
+    assert without == "Python, SHA-256 by hashlib; there is no C kernel to load\n"
+
+
+@pytest.mark.skipif("c" not in KERNELS, reason="the C kernel was not built")
+def test_which_sha256_is_said() -> None:
+    has_instructions = KERNELS["c"]._use_sha_instructions(True)
+    by = "the processor's instructions" if has_instructions else "portable code"
+    assert described("c") == f"C, SHA-256 by {by}\n"
+    assert KERNELS["c"].uses_sha_instructions() == has_instructions
+    KERNELS["c"]._use_sha_instructions(False)
+    try:
+        assert not KERNELS["c"].uses_sha_instructions()
+    finally:
+        KERNELS["c"]._use_sha_instructions(True)
+
+
 def test_named_results() -> None:
     batch = kernel.scan(pack([prediction(row=2), SMALL]))
     assert (batch.count, len(batch.leaf_hashes), batch.binding_counts) == (2, 64, (0, 1))

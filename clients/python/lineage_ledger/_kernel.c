@@ -623,6 +623,13 @@ static PyObject *kernel_use_sha_instructions(PyObject *module, PyObject *wanted)
     return want < 0 ? NULL : PyBool_FromLong(choose_compress(want));
 }
 
+static PyObject *kernel_uses_sha_instructions(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return PyBool_FromLong(compress != compress_portable);
+}
+
 static PyObject *import_attribute(const char *module_name, const char *name)
 {
     PyObject *module = PyImport_ImportModule(module_name);
@@ -723,6 +730,7 @@ static PyMethodDef methods[] = {
     {"request_id_rows", kernel_request_id_rows, METH_VARARGS, "See lineage_ledger.kernel.request_id_rows."},
     {"merge_rows", kernel_merge_rows, METH_O, "See lineage_ledger.kernel.merge_rows."},
     {"find_rows", kernel_find_rows, METH_VARARGS, "See lineage_ledger.kernel.find_rows."},
+    {"uses_sha_instructions", kernel_uses_sha_instructions, METH_NOARGS, "See lineage_ledger.kernel.describe."},
     {"_use_sha_instructions", kernel_use_sha_instructions, METH_O, "For tests: whether to use them; whether they are."},
     {NULL, NULL, 0, NULL},
 };

@@ -242,6 +242,11 @@ class _RowAt:
         return bytes(self._rows[place * ROW_SIZE : (place + 1) * ROW_SIZE])
 
 
+def uses_sha_instructions() -> bool:
+    """What `hashlib` goes by is not known here."""
+    return False
+
+
 def _parse(packed: bytes, max_bytes: int, max_entries: int, *, strict: bool) -> _Parsed:
     """Parse packed entries; those that are no predictions are looked into only if `strict`."""
     check_size(packed, max_bytes)

@@ -43,6 +43,16 @@ else:
     KERNEL, _kernel = _choose(os.environ.get("LINEAGE_KERNEL", ""))
 
 
+def describe() -> str:
+    """Which kernel is in use and what its SHA-256 goes by, in words: what makes hashing fast or slow here."""
+    if KERNEL == "c":
+        return "C, SHA-256 by " + (
+            "the processor's instructions" if _kernel.uses_sha_instructions() else "portable code"
+        )
+    why = "LINEAGE_KERNEL asks for it" if os.environ.get("LINEAGE_KERNEL") else "there is no C kernel to load"
+    return f"Python, SHA-256 by hashlib; {why}"
+
+
 class ScannedBatch(NamedTuple):
     """What one scan of packed entries found."""
 

@@ -122,10 +122,10 @@ def _unavailable(name: str, message: str) -> click.Command:
 
 def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from lineage_ledger.kernel import KERNEL
+        from lineage_ledger import kernel
 
         python = ".".join(map(str, sys.version_info[:3]))
-        click.echo(f"lineage, version {__version__} ({KERNEL} kernel, Python {python})")
+        click.echo(f"lineage, version {__version__} (Python {python})\nkernel: {kernel.describe()}")
         context.exit()
 
 
