@@ -163,6 +163,17 @@ def element(like: Any, place: int) -> Any:
     return changed
 
 
+@pytest.mark.parametrize("algorithm", range(1, 7))
+def test_every_algorithm(algorithm: int) -> None:
+    for size in (3, 4, 5, 15, 16, 17, 19, 20, 21, 31, 32, 33, 63, 64, 65):
+        digest = pb.Digest(value=bytes(size))
+        data = b"\x08" + varint(algorithm) + digest.SerializeToString()
+        is_fitting = size == strict_checks.DIGEST_BYTES.get(algorithm)
+        assert is_accepted(data, "Digest") == is_fitting
+        commits = algorithm in (pb.DIGEST_ALGORITHM_SHA1, pb.DIGEST_ALGORITHM_SHA256)
+        assert is_accepted(b"\x12" + varint(len(data)) + data, "Code") == (is_fitting and commits)
+
+
 def test_names_that_begin_alike_ascend() -> None:
     names = ["a", "ab", "b"]
     for first in names:
@@ -171,6 +182,16 @@ def test_names_that_begin_alike_ascend() -> None:
                 kind=pb.RUN_KIND_OTHER, name="x", metrics=[pb.Attribute(name=name) for name in (first, second)]
             )
             assert is_accepted(run.SerializeToString(), "Run") == (first < second)
+
+
+def test_wire_types_that_there_are_none_of() -> None:
+    """Also where a number has no field, before and behind fields that there are."""
+    for data, name in EXAMPLES.items():
+        for number in (0, 7, 16, 63):
+            for wire_type in (3, 4, 6, 7):
+                nothing = varint(number << 3 | wire_type) + bytes(4)
+                assert not is_accepted(nothing + data, name)
+                assert not is_accepted(data + nothing, name)
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
