@@ -14,9 +14,11 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 FUZZ := .cache/fuzz
 FUZZ_SECONDS ?= 60
 ATHERIS_VERSION := 3.0.0
+ABI3AUDIT_VERSION := 0.0.26
+ABI3AUDIT := .cache/abi3audit-$(ABI3AUDIT_VERSION)
 
 # What `make bench` runs, those first that are over soon.
-BENCHMARKS ?= latency append emit reads audit proofs growth peers
+BENCHMARKS ?= append ceiling latency emit reads audit proofs growth peers
 
 # The checkers that others wrote, for `make interop`. Go comes from PyPI where there is none that is new enough; no home
 # folder is needed.
@@ -137,6 +139,17 @@ wheels: $(INSTALLED) ## wheels and source distributions of both, in dist/ (LINEA
 	LINEAGE_BUILD_KERNEL=$${LINEAGE_BUILD_KERNEL:-c} \
 		$(BIN)/python -m build --no-isolation --outdir dist clients/python
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(MAKE) --no-print-directory abi3
+
+.PHONY: abi3
+abi3: $(ABI3AUDIT)/bin/abi3audit ## whether wheels in dist/ use nothing of CPython but its stable ABI
+	@for wheel in dist/*-abi3-*.whl; do \
+		test -e "$$wheel" || { echo "no wheel in dist/ holds a C kernel: nothing to check"; continue; }; \
+		$< --strict --verbose "$$wheel" || exit 1; done
+
+$(ABI3AUDIT)/bin/abi3audit:
+	$(PYTHON) -m venv $(ABI3AUDIT)
+	$(ABI3AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check abi3audit==$(ABI3AUDIT_VERSION)
 
 .PHONY: clean
 clean: ## remove what was built and cached, .venv excepted
