@@ -27,7 +27,7 @@ from tests.formats import entry_examples as examples
 from tests.formats.entry_faults import framed, refused, varint
 from tests.formats.entry_mutations import LENGTHS, NUMBERS, TEXTS, Tree, mutate
 from tests.formats.entry_strategies import entries
-from tests.kernel.kernel_examples import KERNELS
+from tests.kernel.kernel_examples import KERNELS, run
 
 pytestmark = pytest.mark.skipif("c" not in KERNELS, reason="there is no C kernel")
 
@@ -178,10 +178,10 @@ def test_names_that_begin_alike_ascend() -> None:
     names = ["a", "ab", "b"]
     for first in names:
         for second in names:
-            run = pb.Run(
+            message = pb.Run(
                 kind=pb.RUN_KIND_OTHER, name="x", metrics=[pb.Attribute(name=name) for name in (first, second)]
             )
-            assert is_accepted(run.SerializeToString(), "Run") == (first < second)
+            assert is_accepted(message.SerializeToString(), "Run") == (first < second)
 
 
 def test_wire_types_that_there_are_none_of() -> None:
@@ -248,6 +248,8 @@ def test_depth_and_time() -> None:
     for hostile in (b"\x12\xfc\xff\x03" + b"\x0a" * 65_531, b"\x22\xfc\xff\x03" + b"\x22\x00" * 32_765):
         assert not is_accepted(hostile)
     assert not is_accepted(bytes(65_536))
+    assert is_accepted(run(65_539)[4:], "Run")
+    assert not is_accepted(run(65_540)[4:], "Run")
     assert not is_accepted(b"\x08\x01" + bytes(65_534), "NumberRange")
 
 
@@ -306,9 +308,9 @@ except ValueError as error:
 
 def learned(tables: bytes) -> None:
     """Hand tables over to a kernel that has none; raises what it raised."""
-    run = subprocess.run([sys.executable, "-c", PROGRAM], input=tables, capture_output=True, check=True)
-    if run.stdout:
-        raise ValueError(run.stdout.decode())
+    done = subprocess.run([sys.executable, "-c", PROGRAM], input=tables, capture_output=True, check=True)
+    if done.stdout:
+        raise ValueError(done.stdout.decode())
 
 
 def words(**changes: int) -> bytes:
@@ -377,14 +379,14 @@ def test_tables_are_taken_once() -> None:
 def test_without_rules_nothing_is_accepted(kernel: str) -> None:
     program = "from lineage_ledger import kernel\n{}"
     for call in ("kernel.check_strict(0, b'x')", "kernel.scan(b'\\0\\3\\x4a\\1\\0')"):
-        run = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", program.format(call)],
             env={"LINEAGE_KERNEL": kernel, "PYTHONPATH": ":".join(sys.path)},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert "RuntimeError: the kernel does not know the strict encoding" in run.stderr
+        assert "RuntimeError: the kernel does not know the strict encoding" in done.stderr
 
 
 def test_what_c_refuses_alone_is_no_ones_fault() -> None:
