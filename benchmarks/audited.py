@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from benchmarks.served import Served
+from lineage_ledger import Client
+
+_INDEXED_S = 300.0
 _AUDIT = """
 import os, sys
 from pathlib import Path
@@ -24,6 +29,17 @@ if __name__ == "__main__":
     complete = report.covered.rows and report.covered.indexes
     sys.exit(report.exit_status or not complete)
 """
+
+
+def last_checkpoint(server: Served) -> bytes:
+    """The newest signed checkpoint, once all that is under it is indexed."""
+    until_s = time.monotonic() + _INDEXED_S
+    with Client(f"unix:{server.data / 'admin.sock'}", ledger=server.verifier_key) as client:
+        while (found := client.statistics()).indexed_size < found.tree_size:
+            if time.monotonic() > until_s:
+                raise SystemExit(f"the indexes of {server.data} did not follow within {_INDEXED_S:.0f} s")
+            time.sleep(0.1)
+        return client.signed_checkpoint()[1]
 
 
 def must_pass(root: Path, verifier_key: str, checkpoint: bytes) -> None:

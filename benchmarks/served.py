@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,20 @@ class Served:
 
 
 @contextmanager
-def served(data: Path, *options: str, command: Sequence[str] = (sys.executable, "-c", _SERVE)) -> Iterator[Served]:
-    """Serve the ledger in the folder `data`, which is made if it is not there; its log goes to `data`.log."""
+def served(
+    data: Path,
+    *options: str,
+    command: Sequence[str] = (sys.executable, "-c", _SERVE),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """Serve the ledger in the folder `data`, which is made if it is not there; its log goes to `data`.log.
+
+    `environment` is added to this process's own.
+    """
     arguments = [*command, "--data", str(data), "--listen", "127.0.0.1:0", *options]
+    variables = {**os.environ, **(environment or {})}
     with data.with_suffix(".log").open("ab") as log:
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=variables)
     try:
         assert process.stdout is not None
         verifier_key = process.stdout.readline().removeprefix("verifier key: ").strip()
