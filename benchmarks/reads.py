@@ -122,8 +122,7 @@ def _measure(folder: Path, readers: int, sizes: Sizes) -> list[Result]:
         for _ in range(sizes.rounds):
             for name, some in askers.items():
                 _round(name, some, intake, admin, figures, sizes.phase_s)
-        _wait_until_indexed(admin)
-        _, checkpoint = admin.signed_checkpoint()
+        checkpoint = audited.last_checkpoint(server)
     audited.must_pass(root, server.verifier_key, checkpoint)
     parameters = {**_PARAMETERS, "entry_bytes": entry_bytes, "readers": readers, "askers": readers, "size": size}
     return list(figures.results(**parameters))
