@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from lineage_ledger import kernel
@@ -203,18 +202,18 @@ def _groups(entries: Sequence[bytes]) -> Iterator[GroupWrite]:
         if kind == "seal":
             body = _body(data)
             row = chains.get(body.chain_id, ChainRow(len(chains), index, index))
-            chains[body.chain_id] = replace(row, last_seal_index=index)
+            chains[body.chain_id] = row._replace(last_seal_index=index)
             batches.append(BatchRow(index, row.ordinal, body.batch_sequence, body.first_number, body.count))
         elif kind == "conflict":
             about = seal.parse_seal(entry.conflict.first_seal).body.chain_id
-            chains[about] = replace(chains[about], conflict_index=index)
+            chains[about] = chains[about]._replace(conflict_index=index)
         elif kind in admin.PRODUCER_KINDS:
             key = entry_pb2.ProducerRetirement.FromString(getattr(entry, kind).body).public_key
             known = producers.get(key, ProducerRow(index))
             if kind == "producer_retired":
-                known = replace(known, retired_index=index)
+                known = known._replace(retired_index=index)
             elif kind == "producer_compromised":
-                known = replace(known, compromised_index=index)
+                known = known._replace(compromised_index=index)
             producers[key] = known
         elif kind == "ledger_key":
             key_changes.append(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lineage_ledger.errors import SealError
 from lineage_ledger.formats import seal
@@ -10,8 +10,7 @@ from lineage_ledger_server.errors import SequenceError
 from lineage_ledger_server.store.rows import ChainRow
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """Where a chain stands. All but the indexes is read from the chain's last seal."""
 
     chain_id: bytes
@@ -34,12 +33,12 @@ def opened_by(parsed: seal.ParsedSeal, ordinal: int, seal_index: int) -> Chain:
 
 def advanced(chain: Chain, parsed: seal.ParsedSeal, seal_index: int) -> Chain:
     """The chain after one more seal, at `seal_index`."""
-    return _after(parsed, replace(chain.row, last_seal_index=seal_index))
+    return _after(parsed, chain.row._replace(last_seal_index=seal_index))
 
 
 def conflicted(chain: Chain, conflict_index: int) -> Chain:
     """The chain after the conflict entry at `conflict_index` ended it."""
-    return replace(chain, row=replace(chain.row, conflict_index=conflict_index))
+    return chain._replace(row=chain.row._replace(conflict_index=conflict_index))
 
 
 def restored(parsed: seal.ParsedSeal, row: ChainRow) -> Chain:

@@ -82,8 +82,8 @@ def changed(change: AdminChange, producer: Producer | None, index: int) -> Produ
     if isinstance(body, entry_pb2.ProducerRetirement):
         if producer.retired:
             raise AdminError(f"the key {name} is retired already", reason="RETIRED_KEY")
-        return replace(producer, row=replace(producer.row, retired_index=index), last_block=body.last_block)
-    row = replace(producer.row, compromised_index=index)
+        return replace(producer, row=producer.row._replace(retired_index=index), last_block=body.last_block)
+    row = producer.row._replace(compromised_index=index)
     return replace(producer, row=row, suspect_since_unix_ns=body.suspect_since_unix_ns)
 
 

@@ -274,6 +274,11 @@ def put_all(
     over a key that is out of order without a word."""
     if not rows:
         return
+    if len(rows) == 1:  # every call lets go of the interpreter's lock, and a cursor takes three
+        ((key, value),) = rows
+        if not txn.put(key, value, append=append, db=table):
+            raise StoreError("LMDB did not take a row: its key is not above those in the table")
+        return
     with txn.cursor(table) as cursor:
         _, added = cursor.putmulti(rows, append=append)
     if added != len(rows):

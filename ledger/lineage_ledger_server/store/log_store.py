@@ -58,6 +58,7 @@ class LogStore:
     def __init__(self, environment: Environment, edge: RightEdge | None) -> None:
         self._environment = environment
         self._edge = edge
+        self._root: bytes | None = None  # of the edge, once it was asked for
         self._in_doubt = False
 
     @classmethod
@@ -113,7 +114,9 @@ class LogStore:
 
     def root(self) -> bytes:
         """Root of what is committed, 32 bytes. Raises StoreError if the store is read-only."""
-        return self.edge.root()
+        if self._root is None:
+            self._root = self.edge.root()
+        return self._root
 
     @contextmanager
     def snapshot(self) -> Iterator[LogSnapshot]:
@@ -157,6 +160,7 @@ class LogStore:
             self._in_doubt = True
             raise
         self._edge = growth.edge
+        self._root = prepared.root
 
     def _resolve_doubt(self) -> None:
         """After a commit that failed, before writing on: memory and disk must agree that it failed."""
@@ -191,7 +195,8 @@ class LogStore:
         ]
         put_all(txn, table("directory"), directory)
         put_all(txn, table("chains"), [row(key, rows.chain_value(chain)) for key, chain in group.chains.items()])
-        self._put_chain_ids(txn, group.chains)
+        new = {key: chain for key, chain in group.chains.items() if chain.first_seal_index >= group.first_index}
+        self._put_chain_ids(txn, new)
         producers = [row(key, rows.producer_value(producer)) for key, producer in group.producers.items()]
         put_all(txn, table("producers"), producers)
         block = row(rows.number_key(group.block_number), rows.number_key(group.block_index))
@@ -200,10 +205,11 @@ class LogStore:
             put_all(txn, table("meta"), [row(rows.LEDGER_KEYS_KEY, rows.ledger_keys_value(group.ledger_keys))])
 
     def _put_chain_ids(self, txn: WriteTransaction, chains: Mapping[bytes, ChainRow]) -> None:
+        """Of new chains; the ordinal of a chain does not change."""
         table = self._environment.table("chain_ids")
         for chain_id, chain in chains.items():
             key, value = rows.with_checksum(rows.ordinal_key(chain.ordinal), chain_id)
-            if not txn.put(key, value, overwrite=False, db=table) and txn.get(key, db=table) != value:
+            if not txn.put(key, value, overwrite=False, db=table):
                 raise StoreError(f"ordinal {chain.ordinal} belongs to another chain than {chain_id.hex()}")
 
     def check_readers(self) -> int:

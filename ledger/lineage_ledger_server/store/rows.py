@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lineage_ledger_server.errors import CorruptValueError
 
@@ -29,19 +30,17 @@ _CHAIN = struct.Struct(">IQQQ")
 _PRODUCER = struct.Struct(">QQQ")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRow:
+class BatchRow(NamedTuple):
     """One batch: its seal is at `seal_index`, its `count` entries just before."""
 
     seal_index: int
     chain_ordinal: int
     batch_sequence: int
     first_number: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuple.count is of no use here
 
 
-@dataclass(frozen=True, slots=True)
-class ChainRow:
+class ChainRow(NamedTuple):
     """One chain; `ordinal` is its place in the order in which chains came. `conflict_index` 0: none."""
 
     ordinal: int
@@ -50,8 +49,7 @@ class ChainRow:
     conflict_index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProducerRow:
+class ProducerRow(NamedTuple):
     """One producer's key: the entries that registered it, retired it and declared it compromised (0: none)."""
 
     registered_index: int
@@ -115,7 +113,7 @@ def directory_key(chain_ordinal: int, batch_sequence: int) -> bytes:
 
 def with_checksum(key: bytes, value: bytes) -> tuple[bytes, bytes]:
     """The row as it is stored: its value ends with the CRC-32 of key and value."""
-    return key, value + _U32.pack(zlib.crc32(value, zlib.crc32(key)))
+    return key, value + _U32.pack(zlib.crc32(key + value))
 
 
 def without_checksum(table: str, key: bytes | memoryview, stored: bytes | memoryview) -> bytes:
@@ -145,7 +143,7 @@ def tail_count(value: bytes | memoryview) -> int:
 
 
 def batch_value(row: BatchRow) -> bytes:
-    return _BATCH.pack(row.chain_ordinal, row.batch_sequence, row.first_number, row.count)
+    return _BATCH.pack(*row[1:])
 
 
 def batch_row(seal_index: int, value: bytes | memoryview) -> BatchRow:
@@ -153,7 +151,7 @@ def batch_row(seal_index: int, value: bytes | memoryview) -> BatchRow:
 
 
 def chain_value(row: ChainRow) -> bytes:
-    return _CHAIN.pack(row.ordinal, row.first_seal_index, row.last_seal_index, row.conflict_index)
+    return _CHAIN.pack(*row)
 
 
 def chain_row(value: bytes | memoryview) -> ChainRow:
@@ -171,7 +169,7 @@ def ledger_key_indexes(value: bytes) -> tuple[int, ...]:
 
 
 def producer_value(row: ProducerRow) -> bytes:
-    return _PRODUCER.pack(row.registered_index, row.retired_index, row.compromised_index)
+    return _PRODUCER.pack(*row)
 
 
 def producer_row(value: bytes | memoryview) -> ProducerRow:
