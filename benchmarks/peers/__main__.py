@@ -24,7 +24,7 @@ from benchmarks.peers import decision_provenance, environments, handle, immudb, 
 from benchmarks.peers.callers import WrongCountError
 from benchmarks.peers.contract import Case, NotRunError, Peer
 from benchmarks.peers.entries import write_entries
-from benchmarks.peers.rounds import Entrant, results_of, run_all
+from benchmarks.peers.rounds import Entrant, params_of, results_of, run_all
 from benchmarks.report import Result, report
 
 PEERS = (
@@ -140,8 +140,15 @@ def _measure(
                 worker.finish()
         results = results_of(entrants, rates, entry_bytes)
         results += [
-            Result.of(f"{ours.NAME}, {case}, indexes caught up after", "s", values, peer=ours.NAME, case=case)
-            for case, values in caught_up.items()
+            Result.of(
+                f"{entrant.name}, {case.name}, indexes caught up after",
+                "s",
+                caught_up[case.name],
+                **params_of(entrant, case, entry_bytes),
+            )
+            for entrant in entrants
+            if entrant.name == ours.NAME
+            for case in entrant.cases
         ]
         return results, not_run
 

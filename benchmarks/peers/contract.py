@@ -25,6 +25,8 @@ class Claims:
     entry_proof: str
     durability: str
     """What has happened to the bytes before the caller goes on."""
+    checks: str
+    """What is checked, during the runs and after them; a count after each run is, for every peer."""
     request_ids_indexed: bool
     place: str
     """Where it runs: "in process" or "server"."""

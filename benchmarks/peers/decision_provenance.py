@@ -75,6 +75,7 @@ PEER = Peer(
         signed=False,
         entry_proof="none",
         durability="synced (SQLite, WAL, synchronous=FULL; NORMAL is what it sets)",
+        checks="counted after each run; its own verify at the end",
         request_ids_indexed=False,
         place="in process",
     ),

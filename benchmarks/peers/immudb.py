@@ -119,6 +119,7 @@ PEER = Peer(
         signed=False,
         entry_proof="with VerifiedSet, verified by the client",
         durability="synced (synced mode, its default)",
+        checks="counted after each run; what VerifiedSet answers; the last transaction's proof at the end",
         request_ids_indexed=True,
         place="server",
     ),

@@ -94,11 +94,12 @@ PEER = Peer(
         signed=False,
         entry_proof="none",
         durability="synced (SQLite, rollback journal, synchronous=FULL)",
+        checks="counted after each run",
         request_ids_indexed=True,
         place="in process",
     ),
     cases=(
-        Case(_METRICS, 1_000),
+        Case(_METRICS, 1_000, params={"stored": "a number of each, not the entry"}),
         Case("log_batch of 100 tags", 100),
         Case("log_batch of 64 tags", 64, quick=False),
         Case("log_batch of 1 tag", 1),

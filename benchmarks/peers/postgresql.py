@@ -179,6 +179,7 @@ PEER = Peer(
         signed=False,
         entry_proof="none",
         durability="synced (fsync=on, synchronous_commit=on)",
+        checks="counted after each run; every link of the chain at the end",
         request_ids_indexed=False,
         place="server",
     ),

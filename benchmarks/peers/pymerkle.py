@@ -72,6 +72,7 @@ PEER = Peer(
         signed=False,
         entry_proof="on request",
         durability="synced (SQLite, WAL, synchronous=FULL)",
+        checks="counted after each run; ten inclusion proofs at the end",
         request_ids_indexed=False,
         place="in process",
     ),

@@ -63,16 +63,23 @@ def results_of(entrants: Sequence[Entrant], rates: Rates, entry_bytes: int) -> l
             f"{entrant.name}, {case.name}",
             "entries/s",
             rates[entrant.name, case.name],
-            peer=entrant.name,
-            title=entrant.title,
-            version=entrant.measured.version,
-            case=case.name,
-            entry_bytes=entry_bytes,
-            batch=case.batch,
-            callers=case.callers,
-            **asdict(entrant.claims),
-            **case.params,
+            **params_of(entrant, case, entry_bytes),
         )
         for entrant in entrants
         for case in entrant.cases
     ]
+
+
+def params_of(entrant: Entrant, case: Case, entry_bytes: int) -> dict[str, object]:
+    """What a figure is of."""
+    return {
+        "peer": entrant.name,
+        "title": entrant.title,
+        "version": entrant.measured.version,
+        "case": case.name,
+        "entry_bytes": entry_bytes,
+        "batch": case.batch,
+        "streams": case.callers,
+        **asdict(entrant.claims),
+        **case.params,
+    }

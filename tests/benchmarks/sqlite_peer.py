@@ -82,6 +82,7 @@ PEER = Peer(
         signed=False,
         entry_proof="none",
         durability="synced",
+        checks="counted",
         request_ids_indexed=False,
         place="in process",
     ),

@@ -330,7 +330,8 @@ def test_cases_run_in_turn_and_the_first_round_counts_for_nothing() -> None:
         ("b, many", 128, 2),
     ]
     params = results[0].params
-    assert params["peer"] == "a" and params["version"] == "7" and params["batch"] == 64
+    assert params["peer"] == "a" and params["version"] == "7" and params["case"] == "many"
+    assert {"entry_bytes": 104, "batch": 64, "streams": 1, "checks": "counted"}.items() <= params.items()
     assert params["durability"] == "synced" and params["signed"] is False and params["entry_proof"] == "none"
 
 
