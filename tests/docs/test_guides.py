@@ -28,7 +28,7 @@ from lineage_ledger.formats import (
 from lineage_ledger.sources import bounds, read_ahead
 from lineage_ledger_server import head
 from lineage_ledger_server.cli.serve import serve
-from lineage_ledger_server.services import admin, append, entries, find, pending
+from lineage_ledger_server.services import admin, append, calls, entries, find, pending
 from lineage_ledger_server.serving import endpoint as grpc_endpoint
 from lineage_ledger_server.serving import web
 from lineage_ledger_server.store import environment
@@ -40,7 +40,10 @@ WITNESSES = (guide.DOCS / "witnesses.md").read_text()
 EMITTING = (guide.DOCS / "emitting.md").read_text()
 
 LIMITS = {
-    "message, either way": grpc_endpoint.MAX_MESSAGE_BYTES,
+    "message to the server": grpc_endpoint.MAX_REQUEST_BYTES,
+    "message from it": grpc_endpoint.MAX_ANSWER_BYTES,
+    "connections at a time; more are closed": grpc_endpoint.MAX_CONNECTIONS,
+    "answers that clients have not read yet, over all calls": calls.MAX_UNREAD_BYTES,
     "batches in a message of AppendStream, together": append.MAX_BYTES_PER_MESSAGE,
     "batches in a message of AppendStream": append.MAX_BATCHES_PER_MESSAGE,
     "packed batch, seal included": seal.MAX_BATCH_BYTES,

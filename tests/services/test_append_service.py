@@ -134,7 +134,7 @@ def test_messages_with_no_batch_or_too_many_are_refused(stub):
 
 
 def test_a_message_of_batches_that_are_too_large_together_is_refused(stub):
-    request = _request(*[bytes(3 * 1024 * 1024)] * 2)
+    request = _request(*[bytes(2 * 1024 * 1024 + 1)] * 2)
     with pytest.raises(grpc.RpcError) as refused:
         next(stub.AppendStream(iter([request]), timeout=10))
     assert reason_of(refused.value)[1:] == ("LIMIT_EXCEEDED", {"limit": "max_bytes_per_message", "value": "4194304"})

@@ -11,16 +11,15 @@ from pathlib import Path
 from lineage_ledger_server.store.environment import Environment, put_all
 from lineage_ledger_server.store.index_store import (
     EMPTY,
-    ROW_BYTES,
     IndexStore,
     IndexWrite,
     Position,
     Posting,
     PostingRow,
-    RunKey,
 )
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.rows import TILE_BYTES, WIDTH
+from lineage_ledger_server.store.run_rows import ROW_BYTES, RunKey
 from tests.store.log_builder import LogBuilder
 
 PAGE = 4_096

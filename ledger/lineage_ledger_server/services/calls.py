@@ -27,6 +27,9 @@ _SHAPES: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream"
 # AppendStream has a limit of its own; health's Watch costs next to nothing.
 _NOT_COUNTED: Final = ("/lineage_ledger.v1.AppendService/", "/grpc.health.v1.Health/")
 _END: Final = object()
+_CALL_BYTES: Final = 16 * 1024  # what gRPC keeps of an open call, about
+MAX_UNREAD_BYTES: Final = 256 * 1024 * 1024
+"""Answers that clients have not taken yet, over all calls, those of streams not counted."""
 
 Method = Callable[[Any, Any], Any]
 Handler = Callable[[Any, Context], Awaitable[Any]]
@@ -63,7 +66,8 @@ class CallGate(grpc.aio.ServerInterceptor):
         self._policy = policy
         self._workers = workers
         self._max_read_streams = max_read_streams
-        self._read_streams = 0  # touched on the loop only
+        self._read_streams = 0  # touched on the loop only, as is the next
+        self._unread_bytes = 0
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -71,7 +75,12 @@ class CallGate(grpc.aio.ServerInterceptor):
             return None
         path: str = handler_call_details.method
         shape = next(shape for shape in _SHAPES if getattr(handler, shape) is not None)
-        serve = self._served(getattr(handler, shape), streams=handler.response_streaming)
+        method = getattr(handler, shape)
+        if handler.response_streaming or inspect.iscoroutinefunction(method):
+            serve = self._served(method)
+        else:
+            serve = self._run(method, handler.response_serializer)
+            handler = handler._replace(response_serializer=None)
         if handler.response_streaming and not path.startswith(_NOT_COUNTED):
             serve = self._counted(serve)
         return handler._replace(**{shape: self._guarded(serve, path)})
@@ -107,25 +116,47 @@ class CallGate(grpc.aio.ServerInterceptor):
 
         return counted
 
-    def _served(self, method: Method, *, streams: bool) -> Handler:
-        """The method as a coroutine, whatever it is."""
+    def _served(self, method: Method) -> Handler:
+        """A method that is a coroutine or answers with a stream, as a coroutine."""
         if inspect.iscoroutinefunction(method):
             return method
         if inspect.isasyncgenfunction(method):
             return _written(method)
-        return self._stepped(method) if streams else self._run(method)
+        return self._stepped(method)
 
-    def _run(self, method: Method) -> Handler:
-        """A plain method, on a worker."""
+    def _run(self, method: Method, serialized: Callable[[Any], bytes]) -> Handler:
+        """A plain method, on a worker, which makes bytes of its answer as well."""
 
-        async def run(request: Any, context: Context) -> Any:
+        async def run(request: Any, context: Context) -> bytes:
             call = Call(context)
+            loop = asyncio.get_running_loop()
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._workers, method, request, call)
+                answer = await loop.run_in_executor(self._workers, lambda: serialized(method(request, call)))
             finally:
                 call.end()
+            self._hold(len(answer) + _CALL_BYTES, context)
+            return answer
 
         return run
+
+    def _hold(self, size: int, context: Context) -> None:
+        """Count an answer until its client has taken it, or has gone: gRPC has no way to take it back.
+
+        Raises `LimitError` if too many lie about already.
+        """
+        if self._unread_bytes + size > MAX_UNREAD_BYTES:
+            raise LimitError(
+                f"{MAX_UNREAD_BYTES >> 20} MiB of answers wait for clients to read them, which is the limit; try again "
+                "in a while, or ask for less",
+                limit="max_unread_bytes",
+                value=MAX_UNREAD_BYTES,
+            )
+        self._unread_bytes += size
+
+        def let_go(_: object) -> None:
+            self._unread_bytes -= size
+
+        context.add_done_callback(let_go)  # type: ignore[arg-type]  # the stubs want a class of their own
 
     def _stepped(self, method: Method) -> Handler:
         """A generator: a worker makes the next message while the one before is written."""

@@ -24,6 +24,7 @@ from lineage_ledger_server.index.lookup import Lookup
 from lineage_ledger_server.publication import Publication
 from lineage_ledger_server.reading.log_reader import LogReader
 from lineage_ledger_server.services.access import AccessPolicy
+from lineage_ledger_server.services.append import MAX_BYTES_PER_MESSAGE
 from lineage_ledger_server.services.calls import CallGate
 from lineage_ledger_server.services.entries import EntryService
 from lineage_ledger_server.services.proofs import ProofService
@@ -32,15 +33,19 @@ from lineage_ledger_server.serving.loop import made_on_loop, on_loop, serving_lo
 
 _log = structlog.get_logger(__name__)
 
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_REQUEST_BYTES = MAX_BYTES_PER_MESSAGE + 64 * 1024
+"""Of a message; a call may keep so much in memory by sending all of it but the end."""
+MAX_CONNECTIONS = 4_096
 MAX_READ_STREAMS = 32
 WORKERS = 32
 MAX_CALLS = 256
 """Besides append streams; more are refused, for each costs memory."""
 _KEEPALIVE_MS = 30_000
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     # A machine that vanished closes no connection; its streams must not be counted for ever.
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),

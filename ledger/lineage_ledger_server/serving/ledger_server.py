@@ -30,13 +30,14 @@ from lineage_ledger_server.serving.endpoint import (
     add_read_services,
 )
 from lineage_ledger_server.serving.loop import made_on_loop, on_loop
+from lineage_ledger_server.serving.memory import MemoryReturn
 from lineage_ledger_server.serving.reader_process import ReaderProcesses
 from lineage_ledger_server.serving.settings import ServerSettings
 
 _log = structlog.get_logger(__name__)
 
 _ADMIN_WORKERS = 4
-_READERS_CHECK_S = 30.0
+_HOUSEKEEPING_S = 30.0
 _MAX_SOCKET_PATH_BYTES = 107
 _APPEND_SERVICE = append_pb2.DESCRIPTOR.services_by_name["AppendService"].full_name
 _ADMIN_SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -58,6 +59,7 @@ class LedgerServer:
         self._data_dir = DataDir(settings.data, settings.head)
         admin_target = _socket_target(self._data_dir.admin_socket)
         self._stopping = threading.Event()
+        self._memory = MemoryReturn()
         self._health = Health()
         self.ledger: Ledger = open_ledger(
             self._data_dir,
@@ -81,7 +83,7 @@ class LedgerServer:
         except BaseException:
             self.ledger.close()
             raise
-        self._timer = threading.Thread(target=self._check_readers, name="lmdb-readers", daemon=True)
+        self._timer = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
     @property
     def verifier(self) -> Verifier:
@@ -141,16 +143,21 @@ class LedgerServer:
         self._health.say(["", _APPEND_SERVICE], serving=status.writable)
         self._health.say([*READ_SERVICES, _ADMIN_SERVICE], serving=True)
 
+    def _keep_house(self) -> None:
+        while not self._stopping.wait(_HOUSEKEEPING_S):
+            self._check_readers()
+            if not self._append.pending_bytes and (returned := self._memory.give_back()):
+                _log.info("memory that a burst took was given back", megabytes=returned >> 20)
+
     def _check_readers(self) -> None:
-        """Free the LMDB reader slots of killed processes, now and then; else they make the files grow."""
-        while not self._stopping.wait(_READERS_CHECK_S):
-            try:
-                freed = self.ledger.store.check_readers()
-            except Exception as error:  # noqa: BLE001  # the environment is being opened anew; next time, then
-                _log.debug("reader slots were not checked", error=str(error))
-                continue
-            if freed:
-                _log.info("freed reader slots of processes that are gone", slots=freed)
+        """Free the LMDB reader slots of killed processes; else they make the files grow."""
+        try:
+            freed = self.ledger.store.check_readers()
+        except Exception as error:  # noqa: BLE001  # the environment is being opened anew; next time, then
+            _log.debug("reader slots were not checked", error=str(error))
+            return
+        if freed:
+            _log.info("freed reader slots of processes that are gone", slots=freed)
 
 
 def _socket_target(path: Path) -> str:
