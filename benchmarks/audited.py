@@ -12,17 +12,23 @@ from lineage_ledger import Client
 
 _INDEXED_S = 300.0
 _AUDIT = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from lineage_ledger.formats.note import Verifier
 from lineage_ledger_server.audit.data_dir import audit_data_dir
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.logs import configure_logs
+said_s = time.monotonic()
+def say(what, done, of):
+    global said_s
+    if time.monotonic() > said_s + 10:
+        said_s = time.monotonic()
+        print(f"audit of the {what}: {done:,} of {of:,} entries", file=sys.stderr)
 if __name__ == "__main__":
     configure_logs("console")
     root, key, known = sys.argv[1:]
     report = audit_data_dir(
-        DataDir(Path(root)), Verifier.parse(key), Path(known).read_bytes(), processes=os.cpu_count()
+        DataDir(Path(root)), Verifier.parse(key), Path(known).read_bytes(), say, processes=os.cpu_count()
     )
     for problem in [*report.failures, *map(str, report.findings)]:
         print(problem, file=sys.stderr)
