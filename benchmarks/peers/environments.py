@@ -39,6 +39,7 @@ def prepare(peer: Peer, *, again: bool = False) -> Path:
     if not again and refused is not None and refused.startswith(made_from + "\n\n"):
         raise NotRunError(refused.removeprefix(made_from + "\n\n"))
     print(f"installing {peer.name} in {environment.relative_to(ROOT)}", file=sys.stderr)
+    environment.mkdir(parents=True, exist_ok=True)
     try:
         _install(peer, environment)
     except NotRunError as error:
