@@ -25,6 +25,7 @@ from lineage_ledger_server.errors import (
     PredictionLostError,
 )
 from lineage_ledger_server.head import Head, HeadRecord
+from lineage_ledger_server.reading.caches import Caches
 from lineage_ledger_server.reading.verified_rows import (
     checked_producer,
     damaged,
@@ -34,7 +35,7 @@ from lineage_ledger_server.reading.verified_rows import (
     pointed_entry,
     seal_of_row,
 )
-from lineage_ledger_server.reading.verified_tree import TileCache, VerifiedTree
+from lineage_ledger_server.reading.verified_tree import VerifiedTree
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.rows import WIDTH, BatchRow, ChainRow, ProducerRow
 
@@ -77,7 +78,7 @@ class LogReader:
             # Read again: another thread may have gone on to a newer head than the one read above.
             head, tree = self._published(), self._tree
             if tree is None:
-                tree = VerifiedTree(self._store, head, TileCache())
+                tree = VerifiedTree(self._store, head, Caches())
             elif tree.head != head:
                 tree = tree.follow(head)
             self._tree = tree
@@ -92,6 +93,10 @@ class LogReader:
     def leaf_hash(self, index: int) -> bytes:
         """The entry's leaf hash, 32 bytes."""
         return self._current().leaf_hash(index)
+
+    def stored_leaf_hashes(self, start: int, end: int) -> bytes:
+        """Of the entries [start, end), 32 bytes each, as they are stored: whoever makes a proof of them verifies it."""
+        return self._current().stored_leaf_hashes(start, end)
 
     def packed_range(self, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
         """The entries [start, end), at most a bundle at a time: (index of the first, count, packed entries)."""
@@ -138,7 +143,7 @@ class LogReader:
         return self._current().consistency_proof(old_size, new_size)
 
     def multiproof(self, indexes: Sequence[int], size: int) -> list[bytes]:
-        """One proof for the entries at `indexes`, strictly ascending, in the first `size` entries; verified."""
+        """One proof for the entries at `indexes`, strictly ascending, in the first `size` entries."""
         return self._current().multiproof(indexes, size)
 
     def range_proof(self, start: int, end: int, size: int) -> list[bytes]:
@@ -150,12 +155,12 @@ class LogReader:
     def seal_of(self, index: int) -> tuple[BatchRow, ParsedSeal]:
         """The batch of the entry at `index`; a seal is in its own. NotFoundError for the ledger's own entries."""
         tree = self._current()
-        entry = tree.entry(index)
+        tree.check_index(index)
         with self._store.snapshot() as snapshot:
             row = snapshot.batch_covering(index)
             chain_id = snapshot.chain_id(row.chain_ordinal) if row is not None else None
         if row is None:
-            if entry[0] >> 3 >= _FIRST_LEDGER_KIND:
+            if tree.entry(index)[0] >> 3 >= _FIRST_LEDGER_KIND:
                 raise NotFoundError(f"the entry at index {index} is the ledger's own and in no batch")
             damaged("batches", f"has no batch for index {index}", index)
         if row.seal_index >= tree.head.size:
@@ -210,17 +215,17 @@ class LogReader:
             damaged("chains", f"names another entry than a conflict of chain {chain_id.hex()}", conflict_index)
         return ChainRow(row.ordinal, row.first_seal_index, last.seal_index, conflict_index)
 
-    def chain_nonce(self, chain_id: bytes) -> bytes:
-        """The nonce in the seal that opened a chain on record. Raises NotFoundError."""
+    def opening_seal(self, chain_id: bytes) -> tuple[int, ParsedSeal]:
+        """The seal that opened a chain on record, and its index. Raises NotFoundError."""
         tree = self._current()
         with self._store.snapshot() as snapshot:
             row = snapshot.chain(chain_id)
-        if row is None:
+        if row is None or row.first_seal_index >= tree.head.size:
             raise NotFoundError(f"no chain {chain_id.hex()} is on record")
-        body = parse_seal(tree, row.first_seal_index).body
-        if body.chain_id != chain_id or body.batch_sequence:
+        opening = parse_seal(tree, row.first_seal_index)
+        if opening.body.chain_id != chain_id or opening.body.batch_sequence:
             damaged("chains", f"names another seal than the first of chain {chain_id.hex()}", row.first_seal_index)
-        return body.chain_nonce
+        return row.first_seal_index, opening
 
     def seals_of_chain(self, chain: ChainRow, first_sequence: int, limit: int) -> Iterator[int]:
         """Indexes of at most `limit` seals of a chain up to the head, by sequence from `first_sequence` on."""
@@ -294,6 +299,26 @@ class LogReader:
         if block.number != number:
             damaged("blocks", f"names another entry than block {number}", index)
         return index, block
+
+    def block_after(self, index: int, size: int) -> int:
+        """Index of the first block behind the entry at `index`, below `size`, which is where a block ends.
+
+        What the table of blocks says is only where to look: the two blocks on either side are read.
+        """
+        tree = self._current()
+        low, high = 1, parse_pointed(tree, size - 1).block.number
+        with self._store.snapshot() as snapshot:
+            while low < high:
+                middle = (low + high) // 2
+                block_index = snapshot.block_index(middle)
+                if block_index is None or block_index > index:
+                    high = middle
+                else:
+                    low = middle + 1
+        found, _ = self._block(tree, low)
+        if found <= index or (low > 1 and self._block(tree, low - 1)[0] > index):
+            damaged("blocks", f"does not lead to the block behind entry {index}", index)
+        return found
 
     def blocks_between(self, from_unix_ns: int, until_unix_ns: int) -> tuple[int, int]:
         """Indexes [first, end) of the entries whose block's time (the ledger's) is in [from, until); 0: open."""

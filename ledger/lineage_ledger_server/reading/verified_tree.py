@@ -6,9 +6,7 @@ hashes to one hash of its tile of level 0. So one flipped bit is noticed by whoe
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lineage_ledger import kernel
@@ -18,50 +16,25 @@ from lineage_ledger.formats.tiles import hash_in_tile
 from lineage_ledger.kernel import RequestIdRows
 from lineage_ledger_server.errors import CorruptValueError, HeadMismatchError, IndexOutOfRangeError
 from lineage_ledger_server.head import Head
+from lineage_ledger_server.reading.caches import PREDICTION_KIND, Caches
 from lineage_ledger_server.store.log_snapshot import LogSnapshot
 from lineage_ledger_server.store.log_store import LogStore
 from lineage_ledger_server.store.packed_entries import span
 from lineage_ledger_server.store.right_edge import root_of_partial_tiles
 from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH
 
-# 8 KiB each.
-CACHED_TILES = 2048
-
-
-class TileCache:
-    """Full tiles that were verified, the least recently used one dropped first; thread-safe."""
-
-    def __init__(self, capacity: int = CACHED_TILES) -> None:
-        self._capacity = capacity
-        self._tiles: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, level: int, number: int) -> bytes | None:
-        with self._lock:
-            hashes = self._tiles.get((level, number))
-            if hashes is not None:
-                self._tiles.move_to_end((level, number))
-            return hashes
-
-    def put(self, level: int, number: int, hashes: bytes) -> None:
-        with self._lock:
-            self._tiles[level, number] = hashes
-            self._tiles.move_to_end((level, number))
-            while len(self._tiles) > self._capacity:
-                self._tiles.popitem(last=False)
-
 
 class VerifiedTree:
-    """The log up to `head`, read from `store`. Immutable but for the cache, so any thread may use it.
+    """The log up to `head`, read from `store`. Immutable but for the caches, so any thread may use it.
 
     Raises CorruptValueError if the right edge as stored does not have the head's root. Methods raise
     IndexOutOfRangeError beyond the head and CorruptValueError for stored bytes that are not what the root says.
     """
 
-    def __init__(self, store: LogStore, head: Head, cache: TileCache) -> None:
+    def __init__(self, store: LogStore, head: Head, caches: Caches) -> None:
         self.head = head
         self._store = store
-        self._cache = cache
+        self._caches = caches
         with self._snapshot() as snapshot:
             edge = snapshot.right_edge(head.size)
         self._partial_tiles: Sequence[bytes] = (edge.tail_hashes, *edge.tiles)
@@ -69,13 +42,13 @@ class VerifiedTree:
             raise self._edge_error()
 
     def follow(self, head: Head) -> VerifiedTree:
-        """The tree of a newer head, which must be this one grown: only so may it share the tiles verified here.
+        """The tree of a newer head, which must be this one grown: only so may it share what was verified here.
 
         Raises HeadMismatchError if it is not.
         """
         if head.size < self.head.size:
             raise HeadMismatchError(f"the published head went back from size {self.head.size} to {head.size}")
-        newer = VerifiedTree(self._store, head, self._cache)
+        newer = VerifiedTree(self._store, head, self._caches)
         if merkle.root_of(self.head.size, newer) != self.head.root:
             raise HeadMismatchError(
                 f"the published head of size {head.size} is not over the tree of size {self.head.size} published before"
@@ -103,7 +76,7 @@ class VerifiedTree:
             )
         if (number + 1) * WIDTH > count:
             return self._partial_tiles[level]
-        hashes = self._cache.get(level, number)
+        hashes = self._caches.tiles.get((level, number))
         if hashes is None:
             with self._snapshot() as snapshot:
                 hashes = snapshot.tile_hashes(level, number, WIDTH)
@@ -112,7 +85,7 @@ class VerifiedTree:
                     f"tile {level}/{number} does not hash to what the tile above it says; restore the log from a copy",
                     tile=(level, number),
                 )
-            self._cache.put(level, number, hashes)
+            self._caches.tiles.put((level, number), hashes)
         return hashes
 
     def _hash(self, tile_level: int, n: int) -> bytes:
@@ -121,8 +94,14 @@ class VerifiedTree:
 
     def leaf_hash(self, index: int) -> bytes:
         """32 bytes."""
-        self._check_index(index)
+        self.check_index(index)
         return self._hash(0, index)
+
+    def stored_leaf_hashes(self, start: int, end: int) -> bytes:
+        """Of the entries [start, end), 32 bytes each, as they are stored: not shown to belong to the root."""
+        self._check_size(end)
+        with self._snapshot() as snapshot:
+            return snapshot.leaf_hashes(start, end)
 
     def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
         """As `merkle.HashReader` asks."""
@@ -130,14 +109,17 @@ class VerifiedTree:
         for level, n in coordinates:
             tile, start = hash_in_tile(level, n)
             hashes = self.tile(tile.level, tile.number)
-            roots.append(kernel.tree_root(hashes[start * HASH_SIZE : tile.width * HASH_SIZE]))
+            below = hashes[start * HASH_SIZE : tile.width * HASH_SIZE]
+            roots.append(below if len(below) == HASH_SIZE else kernel.tree_root(below))
         return roots
 
     # Entries
 
     def entry(self, index: int) -> bytes:
         """The entry's bytes."""
-        self._check_index(index)
+        self.check_index(index)
+        if (kept := self._caches.entries.get(index)) is not None:
+            return kept
         number, place = divmod(index, WIDTH)
         with self._snapshot() as snapshot:
             _, packed = snapshot.bundle_bytes(number)
@@ -148,6 +130,8 @@ class VerifiedTree:
         entry = packed[start + 2 : end]
         if merkle.leaf_hash(entry) != self._hash(0, index):
             raise _entry_error(index)
+        if entry[0] >> 3 != PREDICTION_KIND:
+            self._caches.entries.put(index, entry)
         return entry
 
     def packed_bundle(self, number: int, start: int, end: int) -> bytes:
@@ -208,18 +192,15 @@ class VerifiedTree:
         return proof
 
     def multiproof(self, indexes: Sequence[int], size: int) -> list[bytes]:
+        """Every hash in it is shown to belong to the head's root; so are the entries, by who reads them."""
         self._check_size(size)
         for index in indexes:
             if not 0 <= index < size:
                 raise IndexOutOfRangeError(f"index {index} is not in a tree of {size} entries", size=size)
-        proof = merkle.multiproof(indexes, size, self)
-        leaves: Mapping[int, bytes] = {index: self.leaf_hash(index) for index in indexes}
-        if merkle.multiproof_root(leaves, size, proof) != self.root(size):
-            raise CorruptValueError(f"a multiproof of {len(indexes)} leaves does not lead to the root of size {size}")
-        return proof
+        return merkle.multiproof(indexes, size, self)
 
     def range_proof(self, start: int, end: int, size: int) -> list[bytes]:
-        """Every hash in it is shown to belong to the head's root; the entries' own hashes are not read."""
+        """As `multiproof` for all entries [start, end)."""
         self._check_size(size)
         if not 0 <= start < end <= size:
             raise IndexOutOfRangeError(f"[{start}, {end}) is no range of a tree of {size} entries", size=size)
@@ -230,7 +211,7 @@ class VerifiedTree:
         self._check_size(size)
         return self.head.root if size == self.head.size else merkle.root_of(size, self)
 
-    def _check_index(self, index: int) -> None:
+    def check_index(self, index: int) -> None:
         if not 0 <= index < self.head.size:
             raise IndexOutOfRangeError(
                 f"index {index} is not below the published size {self.head.size}", size=self.head.size

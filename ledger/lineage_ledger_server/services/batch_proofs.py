@@ -1,13 +1,19 @@
-"""Proofs within a batch: that its producer sealed an entry, from the batch's leaf hashes as a tree of its own."""
+"""Proofs within a batch: that its producer sealed an entry, from the batch's leaf hashes as a tree of its own.
+
+The hashes are taken as they are stored and not shown to belong to the log's tree one tile after the other: the proof
+that is made of them has to lead from the entry to the root in the seal, both of which were shown to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from lineage_ledger import kernel
+from lineage_ledger.errors import ProofError
 from lineage_ledger.formats import merkle
 from lineage_ledger.formats.merkle import HASH_SIZE
+from lineage_ledger_server.errors import CorruptValueError
 
 if TYPE_CHECKING:
     from lineage_ledger.formats.seal import ParsedSeal
@@ -26,27 +32,37 @@ class BatchProofs:
         self._leaves = _Leaves(b"")
 
     def inclusion(self, sealed: SealedEntry) -> list[bytes]:
-        """Sibling hashes from the entry to the root of its batch."""
-        return merkle.inclusion_proof(
-            sealed.place, sealed.seal.body.count, self._leaves_of(sealed.seal_index, sealed.seal)
-        )
+        """Sibling hashes from the entry to the root of its batch. Raises CorruptValueError."""
+        body = sealed.seal.body
+        proof = merkle.inclusion_proof(sealed.place, body.count, self._leaves_of(sealed.seal_index, sealed.seal))
+        try:
+            merkle.verify_inclusion(merkle.leaf_hash(sealed.entry), sealed.place, body.count, proof, body.root)
+        except ProofError:
+            self._raise_damage(sealed.seal_index, sealed.seal)
+        return proof
 
-    def multiproof(self, seal_index: int, seal: ParsedSeal, places: Sequence[int]) -> list[bytes]:
-        """One proof for the entries at `places` in the batch, strictly ascending."""
-        return merkle.multiproof(places, seal.body.count, self._leaves_of(seal_index, seal))
+    def multiproof(self, seal_index: int, seal: ParsedSeal, entries: Mapping[int, bytes]) -> list[bytes]:
+        """One proof for entries of the batch, by their place in it, at least one. Raises CorruptValueError."""
+        body = seal.body
+        proof = merkle.multiproof(sorted(entries), body.count, self._leaves_of(seal_index, seal))
+        leaves = {place: merkle.leaf_hash(entry) for place, entry in entries.items()}
+        if merkle.multiproof_root(leaves, body.count, proof) != body.root:
+            self._raise_damage(seal_index, seal)
+        return proof
 
     def _leaves_of(self, seal_index: int, seal: ParsedSeal) -> _Leaves:
         if seal_index != self._seal_index:
-            self._leaves = _Leaves(_leaf_hashes(self._reader, seal_index - seal.body.count, seal_index))
+            self._leaves = _Leaves(self._reader.stored_leaf_hashes(seal_index - seal.body.count, seal_index))
             self._seal_index = seal_index
         return self._leaves
 
-
-def _leaf_hashes(reader: LogReader, start: int, end: int) -> bytes:
-    """Leaf hashes of the entries [start, end), from verified tiles."""
-    tiles = b"".join(reader.tile(0, number) for number in range(start // BUNDLE, (end - 1) // BUNDLE + 1))
-    skipped = start % BUNDLE
-    return tiles[skipped * HASH_SIZE : (skipped + end - start) * HASH_SIZE]
+    def _raise_damage(self, seal_index: int, seal: ParsedSeal) -> NoReturn:
+        for number in range((seal_index - seal.body.count) // BUNDLE, (seal_index - 1) // BUNDLE + 1):
+            self._reader.tile(0, number)  # says which tile it is
+        raise CorruptValueError(
+            f"the seal at index {seal_index} is not over the entries before it; restore the log from a copy",
+            index=seal_index,
+        )
 
 
 class _Leaves:

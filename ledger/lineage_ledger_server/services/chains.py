@@ -15,7 +15,6 @@ from lineage_ledger_server.errors import CorruptValueError, LimitError, NotFound
 from lineage_ledger_server.services.pages import decode_token, encode_token, page_size
 from lineage_ledger_server.services.receipt_entries import (
     INDEX_WAIT_S,
-    closing_block,
     index_behind,
     ledger_entries,
     producer_entries,
@@ -138,7 +137,7 @@ class Chains:
             around.add(successor)
         while run:
             check()
-            indexes = sorted({*around, *run, closing_block(self._reader, run[-1], head.size)})
+            indexes = sorted({*around, *run, self._reader.block_after(run[-1], head.size)})
             entries = {index: self._reader.entry(index) for index in indexes}
             receipt = ChainReceipt(
                 wanted.chain_id,

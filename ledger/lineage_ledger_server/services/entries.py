@@ -142,7 +142,7 @@ class _Predictions:
         prediction = entry_pb2.Entry.FromString(sealed.entry).prediction
         body = sealed.seal.body
         if body.chain_id not in self._nonces:
-            self._nonces[body.chain_id] = self._reader.chain_nonce(body.chain_id)
+            self._nonces[body.chain_id] = self._reader.opening_seal(body.chain_id)[1].body.chain_nonce
         return entries_pb2.LoggedPrediction(
             prediction_id=str(sealed.prediction_id(prediction)),
             index=sealed.index,

@@ -9,12 +9,11 @@ from lineage_ledger.errors import MalformedError
 from lineage_ledger.formats.receipt import MAX_RECEIPT_BYTES, Receipt
 from lineage_ledger.receipts import MAX_FAN_OUT
 from lineage_ledger.trace import subject_of_index, walk
-from lineage_ledger_server.errors import IndexOutOfRangeError, LimitError, NotFoundError
+from lineage_ledger_server.errors import IndexOutOfRangeError, LimitError
 from lineage_ledger_server.index.lookup import LogStatements
 from lineage_ledger_server.services.batch_proofs import BatchProofs
 from lineage_ledger_server.services.receipt_entries import (
     INDEX_WAIT_S,
-    closing_block,
     index_behind,
     ledger_entries,
     producer_entries,
@@ -54,11 +53,12 @@ def make_receipt(
     batches: dict[int, tuple[bytes, ...]] = {}
     for seal_index, seal in sorted(seals.items()):
         check()
-        places = sorted(entry.place for entry in sealed if entry.seal_index == seal_index)
-        batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, places))
+        entries = {entry.place: entry.entry for entry in sealed if entry.seal_index == seal_index}
+        batches[seal_index] = tuple(proofs.multiproof(seal_index, seal, entries))
     indexes = ledger_entries(reader, head.size)
     indexes |= producer_entries(reader, {seal.body.public_key for seal in seals.values()}, head.size)
-    indexes |= {_opening_seal(reader, prediction_id), closing_block(reader, located.seal_index, head.size), *seals}
+    opening_index, _ = reader.opening_seal(prediction_id.chain_id)
+    indexes |= {opening_index, reader.block_after(located.seal_index, head.size), *seals}
     indexes.update(entry.index for entry in sealed)
     receipt = Receipt(
         prediction_id,
@@ -75,11 +75,3 @@ def make_receipt(
             limit="max_receipt_bytes",
             value=MAX_RECEIPT_BYTES,
         ) from None
-
-
-def _opening_seal(reader: LogReader, prediction_id: PredictionId) -> int:
-    """Index of the seal that opened the prediction's chain."""
-    row = reader.chain(prediction_id.chain_id)
-    if row is None:
-        raise NotFoundError(f"no chain {prediction_id.chain_id.hex()} is logged here")
-    return row.first_seal_index

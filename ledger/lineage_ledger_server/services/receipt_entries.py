@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from lineage_ledger.formats.strict import parse_entry
 from lineage_ledger_server.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
@@ -38,15 +37,3 @@ def producer_entries(reader: LogReader, public_keys: Iterable[bytes], size: int)
         indexes.add(row.registered_index)
         indexes.update(index for index in (row.retired_index, row.compromised_index) if 0 < index < size)
     return indexes
-
-
-def closing_block(reader: LogReader, seal_index: int, size: int) -> int:
-    """Index of the first block after the seal, by bisection over the blocks' numbers up to the tree of `size`."""
-    low, high = 1, parse_entry(reader.entry(size - 1)).block.number
-    while low < high:
-        middle = (low + high) // 2
-        if reader.block(middle)[0] > seal_index:
-            high = middle
-        else:
-            low = middle + 1
-    return reader.block(low)[0]

@@ -15,7 +15,7 @@ from lineage_ledger import kernel
 from lineage_ledger.errors import ProofError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 HASH_SIZE: Final = 32
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
@@ -90,7 +90,7 @@ def multiproof(indexes: Sequence[int], size: int, reader: HashReader) -> list[by
     subtree is split. Raises `ProofError` for indexes or a size that do not fit.
     """
     _check_indexes(indexes, size)
-    return _read_roots(list(_unwanted_ranges(indexes, _Range(0, size))), reader)
+    return _read_roots(_unwanted_ranges(indexes, size), reader)
 
 
 def range_proof(start: int, end: int, size: int, reader: HashReader) -> list[bytes]:
@@ -99,7 +99,7 @@ def range_proof(start: int, end: int, size: int, reader: HashReader) -> list[byt
     Raises `ProofError` unless 0 <= start < end <= size.
     """
     _check_range(start, end, size)
-    return _read_roots(list(_unwanted_ranges(range(start, end), _Range(0, size))), reader)
+    return _read_roots(_unwanted_ranges(range(start, end), size), reader)
 
 
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -167,7 +167,7 @@ def multiproof_root(leaves: Mapping[int, bytes], size: int, proof: Sequence[byte
     indexes = sorted(leaves)
     _check_indexes(indexes, size)
     _check_hashes("leaf hashes", tuple(leaves.values()), len(leaves))
-    _check_hashes("multiproof", proof, sum(1 for _ in _unwanted_ranges(indexes, _Range(0, size))))
+    _check_hashes("multiproof", proof, len(_unwanted_ranges(indexes, size)))
     remaining = iter(proof)
 
     def walk(wanted: Sequence[int], subtree: _Range) -> bytes:
@@ -193,7 +193,7 @@ def range_root(leaf_hashes: bytes, start: int, size: int, proof: Sequence[bytes]
         raise ProofError(f"{len(leaf_hashes)} bytes are no leaf hashes of {HASH_SIZE} bytes each")
     end = start + count
     _check_range(start, end, size)
-    _check_hashes("range proof", proof, sum(1 for _ in _unwanted_ranges(range(start, end), _Range(0, size))))
+    _check_hashes("range proof", proof, len(_unwanted_ranges(range(start, end), size)))
     remaining = iter(proof)
 
     def walk(subtree: _Range) -> bytes:
@@ -306,15 +306,22 @@ def _consistency_ranges(old_size: int, new_size: int) -> list[_Range]:
     return ranges[::-1]
 
 
-def _unwanted_ranges(indexes: Sequence[int], subtree: _Range) -> Iterator[_Range]:
+def _unwanted_ranges(indexes: Sequence[int], size: int) -> list[_Range]:
     """The largest subtrees that hold none of the (ascending) indexes, from left to right; at most 63 deep."""
-    if not indexes:
-        yield subtree
-    elif len(indexes) < subtree.end - subtree.start:
-        split = subtree.split()
-        cut = bisect_left(indexes, split)
-        yield from _unwanted_ranges(indexes[:cut], _Range(subtree.start, split))
-        yield from _unwanted_ranges(indexes[cut:], _Range(split, subtree.end))
+    found: list[_Range] = []
+
+    def walk(first: int, last: int, start: int, end: int) -> None:
+        """Look at the leaves [start, end); indexes[first:last] are in there."""
+        if first == last:
+            found.append(_Range(start, end))
+        elif last - first < end - start:
+            split = start + (1 << ((end - start - 1).bit_length() - 1))
+            cut = bisect_left(indexes, split, first, last)
+            walk(first, cut, start, split)
+            walk(cut, last, split, end)
+
+    walk(0, len(indexes), 0, size)
+    return found
 
 
 def _read_roots(ranges: Sequence[_Range], reader: HashReader) -> list[bytes]:
