@@ -73,7 +73,8 @@ def call(command: list[str | Path], *, step: str = "installing", **variables: st
         command, capture_output=True, text=True, check=False, env={**os.environ, **variables}, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        said = " ".join((done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-2:])
+        lines = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
+        said = " ".join(" ".join(lines[-2:]).split())
         program = Path(command[0]).name
         # Addresses of registries are of no use to who reads a report.
         raise NotRunError(f"{step} failed: {program} said: {re.sub(r'https?://[^ ]*[^ :]', 'REGISTRY', said)[-300:]}")
