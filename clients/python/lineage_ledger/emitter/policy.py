@@ -50,7 +50,7 @@ class Policy:
     """Have the ledger prove, and check, that each batch is in the one tree, and that the tree only grows."""
     wait_for: WaitFor | str = WaitFor.PUBLISHED
     max_pending_entries: int = 65_536
-    """Entries that wait to be sealed; rounded up to a power of two."""
+    """Entries that wait to be sealed; without the C kernel rounded up to a power of two."""
     max_unacknowledged_bytes: int = 64 * 1024 * 1024
     """Memory for sealed batches that wait for their acknowledgement."""
     max_batch_entries: int = 4_096
@@ -62,7 +62,7 @@ class Policy:
     heartbeat_s: float = 60.0
     """After so long without entries, an empty seal says that nothing is missing."""
     hole_timeout_s: float = 3.0
-    """A number that was taken for so long and not used makes the emitter go on in a new chain."""
+    """A number taken for so long and not used has the emitter go on in a new chain; with the C kernel there are none."""
     exit_timeout_s: float = 5.0
     """How long the process's exit waits for acknowledgements."""
     backoff: Backoff = field(default_factory=Backoff)
