@@ -62,7 +62,7 @@ class Policy:
     heartbeat_s: float = 60.0
     """After so long without entries, an empty seal says that nothing is missing."""
     hole_timeout_s: float = 3.0
-    """A number taken for so long and not used has the emitter go on in a new chain; with the C kernel there are none."""
+    """A number taken for so long and not used has the emitter go on in a new chain; in the C kernel there are none."""
     exit_timeout_s: float = 5.0
     """How long the process's exit waits for acknowledgements."""
     backoff: Backoff = field(default_factory=Backoff)
