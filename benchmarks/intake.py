@@ -37,9 +37,9 @@ def main() -> None:
 
 
 def _batches(prepared: deque[SealedBatch], endless: Iterator[SealedBatch]) -> Iterator[SealedBatch]:
-    while prepared:
-        yield prepared.popleft()
-    yield from endless
+    """No `yield from`: it would close `endless` with the stretch that was stopped, and the chain goes on."""
+    while True:
+        yield prepared.popleft() if prepared else next(endless)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The same results give the same bytes. Type is drawn as paths, so that it looks t
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from benchmarks.report import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_AROUND = 4
 _PERCENTILES = ("p50", "p99", "p99.9")
 # Told apart by those who do not see all colours, too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -83,11 +85,14 @@ def _growth(path: Path, results: Sequence[Result]) -> bool:
         return False
     with _axes(path, "Predictions a second, as the ledger grows") as axes:
         sizes, rates = zip(*points, strict=True)
-        axes.plot([size / 1e6 for size in sizes], rates, color=_COLOURS[0], marker=".", linewidth=1)
+        millions = [size / 1e6 for size in sizes]
+        axes.scatter(millions, rates, color=_COLOURS[4], s=8, label="a million predictions")
+        around = [statistics.median(rates[max(0, at - _AROUND) : at + _AROUND + 1]) for at in range(len(rates))]
+        axes.plot(millions, around, color=_COLOURS[0], label=f"median of {2 * _AROUND + 1} around")
         axes.axhline(0.9 * rates[0], color=_COLOURS[1], linestyle="--", linewidth=1, label="90% of the first million's")
         axes.set(xlabel="million entries in the ledger", ylim=(0, max(rates) * 1.1), xlim=(0, None))
         axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="lower right", frameon=False, ncols=3)
     return True
 
 
@@ -107,8 +112,9 @@ def _latency(path: Path, results: Sequence[Result]) -> bool:
         for percentile, colour, marker in zip(_PERCENTILES, _COLOURS, "osD", strict=False):
             marks = [(found[percentile], place) for place, found in zip(places, rows.values()) if percentile in found]
             axes.scatter(*zip(*marks, strict=True), color=colour, marker=marker, label=percentile, zorder=2)
+            beside = (0, -14) if percentile == "p99" else (0, 7)
             for value, place in marks:
-                axes.annotate(f"{value:.3g}", (value, place), (0, 7), textcoords="offset points", ha="center", size=8)
+                axes.annotate(f"{value:.3g}", (value, place), beside, textcoords="offset points", ha="center", size=8)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_yticks(list(places), list(rows))

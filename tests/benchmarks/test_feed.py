@@ -84,6 +84,19 @@ def test_a_server_that_dies_ends_it(tmp_path: Path) -> None:
             feed.end()
 
 
+def test_intake_goes_on_after_it_was_stopped(server: Served) -> None:
+    """With what was prepared, with what it seals as it goes, and with both in turn."""
+    with Driven("benchmarks.intake", server) as intake:
+        intake.ask(batch=BATCH)
+        for prepare in (3, 0, 5, 0):
+            intake.ask(prepare=prepare)
+            intake.ask(entries_per_s=0)
+            time.sleep(0.1)
+            sent = intake.ask(stop=True)
+            assert sent["entries"] > prepare * BATCH
+            assert sent["left"] == 0
+
+
 def test_a_process_that_ended_ends_the_benchmark(server: Served) -> None:
     nowhere = replace(server, address="127.0.0.1:1")
     with Driven("benchmarks.intake", nowhere) as process, pytest.raises(SystemExit, match="ended with status"):
