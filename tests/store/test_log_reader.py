@@ -222,6 +222,72 @@ def test_a_head_that_is_not_over_the_tree_before_is_refused(ledger: Ledger) -> N
     assert ledger.reader.entry(5) == ledger.log.entries[5]
 
 
+@pytest.mark.parametrize("fork_at", [1, 255, 256, 299])
+@pytest.mark.parametrize("growth", [0, 5, 212, 900])
+def test_a_fork_is_refused_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork_at: int, growth: int
+) -> None:
+    honest, forked = LogBuilder(), LogBuilder()
+    stores = [LogStore.open(tmp_path / name) for name in ("honest", "forked")]
+    for log, store in zip((honest, forked), stores, strict=True):
+        store.append(log.raw_group(fork_at))
+    forked.random.seed(7)
+    stores[0].append(honest.raw_group(300 - fork_at))
+    stores[1].append(forked.raw_group(300 - fork_at))
+    published = honest.head()
+    reader = LogReader(stores[0], lambda: published)
+    for index in range(300):  # all that can be known of the tree before
+        reader.range_proof(index, index + 1, 300)
+    if growth:
+        stores[1].append(forked.raw_group(growth))
+    monkeypatch.setattr(stores[0], "snapshot", stores[1].snapshot)
+    published = forked.head()
+    with pytest.raises(HeadMismatchError):
+        reader.root(1)
+    for store in stores:
+        store.close()
+
+
+def test_a_fork_that_ends_in_the_same_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, forked = LogBuilder(), LogBuilder(7)
+    stores = [LogStore.open(tmp_path / name) for name in ("honest", "forked")]
+    stores[0].append(honest.raw_group(44))
+    stores[1].append(forked.raw_group(256))
+    forked.random.seed(honest.seed)
+    stores[1].append(forked.raw_group(44))
+    assert forked.entries[256:] == honest.entries
+    published = honest.head()
+    reader = LogReader(stores[0], lambda: published)
+    assert reader.root(44) == published.root
+    monkeypatch.setattr(stores[0], "snapshot", stores[1].snapshot)
+    published = forked.head()
+    with pytest.raises(HeadMismatchError):
+        reader.root(1)
+    for store in stores:
+        store.close()
+
+
+def test_proofs_do_not_depend_on_what_was_asked_before(ledger: Ledger) -> None:
+    sizes = [1, ledger.published.size]
+    for counts in ([3], [1], [200], [60], [0], [700, 10], [2], [1, 1]):
+        ledger.append(counts)
+        size, hashes = ledger.published.size, ledger.log.hashes
+        tree, root = ledger.reader.tree(), naive_root(hashes)
+        assert tree.head == ledger.published
+        for old in sizes:
+            for _ in range(3):  # it is remembered, and whoever got it may do with it what he likes
+                proof = tree.consistency_proof(old, size)
+                merkle.verify_consistency(old, naive_root(hashes[:old]), size, root, proof)
+                proof.clear()
+            proof = tree.consistency_proof(1, old)  # between two trees of before
+            merkle.verify_consistency(1, hashes[0], old, naive_root(hashes[:old]), proof)
+            proof = tree.range_proof(old - 1, size, size)
+            assert merkle.range_root(b"".join(hashes[old - 1 : size]), old - 1, size, proof) == root
+            proof = tree.range_proof(old // 2, old, size)
+            assert merkle.range_root(b"".join(hashes[old // 2 : old]), old // 2, size, proof) == root
+        sizes.append(size)
+
+
 def test_over_a_head_record(tmp_path: Path) -> None:
     log = LogBuilder()
     store = LogStore.open(tmp_path / "log")

@@ -84,6 +84,10 @@ class LogReader:
             self._tree = tree
             return tree
 
+    def tree(self) -> VerifiedTree:
+        """The tree under the newest published head, for whoever has several questions about one."""
+        return self._current()
+
     # Entries, hashes and proofs
 
     def entry(self, index: int) -> bytes:

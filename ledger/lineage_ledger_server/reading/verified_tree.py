@@ -23,6 +23,10 @@ from lineage_ledger_server.store.packed_entries import span
 from lineage_ledger_server.store.right_edge import root_of_partial_tiles
 from lineage_ledger_server.store.rows import HASH_SIZE, WIDTH
 
+# About 250 bytes each.
+_MAX_KNOWN_NODES = 32_768
+_MAX_KNOWN_PROOFS = 256
+
 
 class VerifiedTree:
     """The log up to `head`, read from `store`. Immutable but for the caches, so any thread may use it.
@@ -35,9 +39,11 @@ class VerifiedTree:
         self.head = head
         self._store = store
         self._caches = caches
+        # Roots of subtrees inside of tiles, and consistency proofs, as they were asked for.
+        self._known_nodes: dict[tuple[int, int], bytes] = {}
+        self._known_proofs: dict[tuple[int, int], list[bytes]] = {}
         with self._snapshot() as snapshot:
-            edge = snapshot.right_edge(head.size)
-        self._partial_tiles: Sequence[bytes] = (edge.tail_hashes, *edge.tiles)
+            self._partial_tiles: Sequence[bytes] = snapshot.partial_tiles(head.size)
         if root_of_partial_tiles(self._partial_tiles) != head.root:
             raise self._edge_error()
 
@@ -49,11 +55,22 @@ class VerifiedTree:
         if head.size < self.head.size:
             raise HeadMismatchError(f"the published head went back from size {self.head.size} to {head.size}")
         newer = VerifiedTree(self._store, head, self._caches)
-        if merkle.root_of(self.head.size, newer) != self.head.root:
+        # It must not be held against the hashes that are known here, but against its own.
+        if not newer._begins_with_tiles_of(self) and merkle.root_of(self.head.size, newer) != self.head.root:
             raise HeadMismatchError(
                 f"the published head of size {head.size} is not over the tree of size {self.head.size} published before"
             )
+        newer._known_nodes = self._known_nodes
         return newer
+
+    def _begins_with_tiles_of(self, older: VerifiedTree) -> bool:
+        """Whether all partial tiles of `older` begin the ones here: then so does its tree, which they are the root of.
+
+        No bundle was filled since, as with most heads; else this is False, and says nothing.
+        """
+        return older.head.size >> 8 == self.head.size >> 8 and all(
+            ours.startswith(theirs) for ours, theirs in zip(self._partial_tiles, older._partial_tiles, strict=False)
+        )
 
     @contextmanager
     def _snapshot(self) -> Iterator[LogSnapshot]:
@@ -105,13 +122,19 @@ class VerifiedTree:
 
     def read_hashes(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
         """As `merkle.HashReader` asks."""
-        roots = []
-        for level, n in coordinates:
-            tile, start = hash_in_tile(level, n)
-            hashes = self.tile(tile.level, tile.number)
-            below = hashes[start * HASH_SIZE : tile.width * HASH_SIZE]
-            roots.append(below if len(below) == HASH_SIZE else kernel.tree_root(below))
-        return roots
+        known = self._known_nodes
+        return [known.get(coordinate) or self._read_node(coordinate) for coordinate in coordinates]
+
+    def _read_node(self, coordinate: tuple[int, int]) -> bytes:
+        """What it finds holds in every later tree, too, and is shared with those."""
+        tile, start = hash_in_tile(*coordinate)
+        hashes = self.tile(tile.level, tile.number)
+        below = hashes[start * HASH_SIZE : tile.width * HASH_SIZE]
+        root = below if len(below) == HASH_SIZE else kernel.tree_root(below)
+        if len(self._known_nodes) >= _MAX_KNOWN_NODES:
+            self._known_nodes.clear()
+        self._known_nodes[coordinate] = root
+        return root
 
     # Entries
 
@@ -187,8 +210,14 @@ class VerifiedTree:
         self._check_size(new_size)
         if not 1 <= old_size <= new_size:
             raise IndexOutOfRangeError(f"the old size {old_size} is not within 1 to {new_size}", size=new_size)
+        known = self._known_proofs.get((old_size, new_size))
+        if known is not None:
+            return list(known)
         proof = merkle.consistency_proof(old_size, new_size, self)
         merkle.verify_consistency(old_size, self.root(old_size), new_size, self.root(new_size), proof)
+        # Streams that were answered under one head are answered under the next one together.
+        if len(self._known_proofs) < _MAX_KNOWN_PROOFS:
+            self._known_proofs[old_size, new_size] = list(proof)
         return proof
 
     def multiproof(self, indexes: Sequence[int], size: int) -> list[bytes]:

@@ -66,8 +66,9 @@ class Acknowledger:
 
     def _prove(self, response: append_pb2.AppendStreamResponse, head: Head) -> None:
         """In the tree of `head`, whatever was published since."""
+        tree = self._reader.tree()
         for batch in response.acknowledgements:
-            batch.range_proof.extend(self._reader.range_proof(batch.first_index, batch.seal_index + 1, head.size))
+            batch.range_proof.extend(tree.range_proof(batch.first_index, batch.seal_index + 1, head.size))
         if 0 < self._known_size < head.size:
-            response.consistency_proof.extend(self._reader.consistency_proof(self._known_size, head.size))
+            response.consistency_proof.extend(tree.consistency_proof(self._known_size, head.size))
         self._known_size = head.size

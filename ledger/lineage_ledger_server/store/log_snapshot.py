@@ -98,6 +98,10 @@ class LogSnapshot:
         pieces = [rows.split_tail(value) for _, value in self._rows_from("tail", rows.number_key(first_index))]
         return b"".join(hashes for hashes, _ in pieces), b"".join(packed for _, packed in pieces)
 
+    def _tail_hashes(self) -> bytes:
+        first_index = self.size - self.size % WIDTH
+        return b"".join(rows.tail_hashes(value) for _, value in self._rows_from("tail", rows.number_key(first_index)))
+
     def tile_hashes(self, level: int, number: int, width: int) -> bytes:
         """The first `width` hashes of a tile, 32 bytes each; level 0 is leaf hashes, from the bundles.
 
@@ -109,7 +113,7 @@ class LogSnapshot:
             )
         if level == 0:
             value = self._bundle(number)
-            hashes = self._tail()[0] if value is None else bytes(value[: width * HASH_SIZE])
+            hashes = self._tail_hashes() if value is None else bytes(value[: width * HASH_SIZE])
         else:
             hashes = bytes(self._get("tiles", rows.tile_key(level, number)) or b"")
         if len(hashes) < width * HASH_SIZE:
@@ -117,6 +121,18 @@ class LogSnapshot:
                 f"tile {level}/{number} is missing or cut short; restore the log from a copy", tile=(level, number)
             )
         return hashes[: width * HASH_SIZE]
+
+    def partial_tiles(self, size: int, level: int = 0) -> tuple[bytes, ...]:
+        """Hashes of the partial tiles, of this level and above, that the tree of `size` entries had; as stored.
+
+        Raises as `tile_hashes` does.
+        """
+        tiles = []
+        while count := size >> 8 * level:
+            number, width = divmod(count, WIDTH)
+            tiles.append(self.tile_hashes(level, number, width) if width else b"")
+            level += 1
+        return tuple(tiles)
 
     def leaf_hashes(self, start: int, end: int) -> bytes:
         """Of the entries [start, end), 32 bytes each. Raises as `tile_hashes` does."""
@@ -141,13 +157,7 @@ class LogSnapshot:
             tail_hashes = hashes[: width * HASH_SIZE]
             if len(tail_hashes) < width * HASH_SIZE:
                 raise CorruptValueError(f"bundle {number} is damaged: hashes are missing", index=number * WIDTH)
-        tiles = []
-        level, count = 1, size >> 8
-        while count:
-            number, width = divmod(count, WIDTH)
-            tiles.append(self.tile_hashes(level, number, width) if width else b"")
-            level, count = level + 1, count >> 8
-        return RightEdge(size, tail_hashes, (tail_packed,) if tail_packed else (), tuple(tiles))
+        return RightEdge(size, tail_hashes, (tail_packed,) if tail_packed else (), self.partial_tiles(size, 1))
 
     # Batches
 

@@ -137,6 +137,11 @@ def split_tail(value: bytes | memoryview) -> tuple[bytes, bytes]:
     return bytes(value[_U16.size : split]), bytes(value[split:])
 
 
+def tail_hashes(value: bytes | memoryview) -> bytes:
+    """Leaf hashes of a tail row."""
+    return bytes(value[_U16.size : _U16.size + HASH_SIZE * tail_count(value)])
+
+
 def tail_count(value: bytes | memoryview) -> int:
     """Entries of a tail row, as it says itself."""
     return int(_unpacked(_U16, value[: _U16.size])[0])

@@ -99,7 +99,27 @@ def range_proof(start: int, end: int, size: int, reader: HashReader) -> list[byt
     Raises `ProofError` unless 0 <= start < end <= size.
     """
     _check_range(start, end, size)
-    return _read_roots(_unwanted_ranges(range(start, end), size), reader)
+    # What is left of the range, and right of it, is in subtrees as `start` and `end` are in powers of two; only the
+    # last one may be cut off by the tree's own end.
+    coordinates = []
+    place = start
+    while place:
+        level = (place & -place).bit_length() - 1
+        coordinates.append((level, (place >> level) - 1))
+        place &= place - 1
+    coordinates.reverse()
+    place = end
+    while place + (place & -place) <= size:
+        level = (place & -place).bit_length() - 1
+        coordinates.append((level, place >> level))
+        place += 1 << level
+    whole = len(coordinates)
+    if place < size:
+        coordinates += _Range(place, size).perfect_subtrees()
+    hashes = _read_hashes(coordinates, reader)
+    if whole < len(hashes):
+        hashes[whole:] = [_fold(hashes[whole:])]
+    return hashes
 
 
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -193,7 +213,7 @@ def range_root(leaf_hashes: bytes, start: int, size: int, proof: Sequence[bytes]
         raise ProofError(f"{len(leaf_hashes)} bytes are no leaf hashes of {HASH_SIZE} bytes each")
     end = start + count
     _check_range(start, end, size)
-    _check_hashes("range proof", proof, len(_unwanted_ranges(range(start, end), size)))
+    _check_hashes("range proof", proof, _range_proof_size(start, end, size))
     remaining = iter(proof)
 
     def walk(subtree: _Range) -> bytes:
@@ -324,14 +344,27 @@ def _unwanted_ranges(indexes: Sequence[int], size: int) -> list[_Range]:
     return found
 
 
+def _range_proof_size(start: int, end: int, size: int) -> int:
+    """Hashes of a range proof."""
+    right = 0
+    while end < size:
+        end += end & -end
+        right += 1
+    return start.bit_count() + right
+
+
 def _read_roots(ranges: Sequence[_Range], reader: HashReader) -> list[bytes]:
     """The root of each range, all read in one call."""
     plans = [subtree.perfect_subtrees() for subtree in ranges]
     coordinates = [coordinate for plan in plans for coordinate in plan]
+    hashes = iter(_read_hashes(coordinates, reader))
+    return [_fold([next(hashes) for _ in plan]) for plan in plans]
+
+
+def _read_hashes(coordinates: Sequence[tuple[int, int]], reader: HashReader) -> list[bytes]:
     answer = reader.read_hashes(coordinates) if coordinates else []
     _check_hashes("the hash reader's answer", answer, len(coordinates))
-    hashes = iter(answer)
-    return [_fold([next(hashes) for _ in plan]) for plan in plans]
+    return answer
 
 
 def _fold(hashes: Sequence[bytes]) -> bytes:
