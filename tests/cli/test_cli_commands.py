@@ -106,7 +106,7 @@ def test_the_command_tells_version_and_commands() -> None:
     assert "nonsense" in unknown.stderr
 
 
-@pytest.mark.parametrize("name", ["serve", "export", "demo"])
+@pytest.mark.parametrize("name", ["serve", "export", "index", "demo"])
 def test_without_the_server_its_commands_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "entry_points", lambda **_: ())
     monkeypatch.setattr(lineage, "commands", {})

@@ -133,7 +133,10 @@ def test_producers_are_administered(stage: Stage) -> None:
     with Client(socket, ledger=stage.server.verifier_key) as client:
         assert [producer.public_key for producer in client.producers_list()][-1:] or True
         assert stage.key.public_key in {producer.public_key for producer in client.producers_list()}
-        assert client.statistics().predictions == 600
+        now = client.statistics()
+        assert now.predictions == 600
+        assert now.index_work.commits > 0 and now.index_work.entries >= now.indexed_size
+        assert now.index_work.busy_us > now.index_work.merge_us and not now.index_error
         with pytest.raises(RpcError) as refused:
             client.producers_retire(SigningKey.generate().public_key, 10**6, admin_key=admin_key(stage.server.data))
         assert refused.value.reason in ("UNKNOWN_KEY", "NOT_FOUND")

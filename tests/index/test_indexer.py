@@ -458,6 +458,19 @@ class TestThread:
         assert {"no space left", "anything"} <= set(seen)
         assert log.indexer.status.error == ""
 
+    def test_work_is_counted(self, log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert log.indexer.work == (0, 0, 0, 0, 0)
+        monkeypatch.setattr(stretch, "MAX_COMMIT_ENTRIES", 256)
+        monkeypatch.setattr(stretch, "READ_LEVEL", 0)
+        steps = 1
+        while log.indexer.step():
+            steps += 1
+        work = log.indexer.work
+        assert (work.commits, work.entries) == (steps, log.ledger.size)
+        assert log.ledger.size > 4_096
+        assert work.merged_rows == len(log.indexer._store.run(RunKey(0, 1))) // 13 > 1_000
+        assert 0 < work.merge_us < work.busy_us
+
     def test_rebuild_while_running(self, log: ServedLog) -> None:
         log.indexer.start()
         self.wait_until(lambda: log.indexer.indexed_size == log.ledger.size)

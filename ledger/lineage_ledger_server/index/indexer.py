@@ -7,8 +7,9 @@ shown (`Indexer.status`), while the log goes on.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -42,6 +43,18 @@ class IndexerStatus:
     """Why it does not advance; empty if it does."""
 
 
+class IndexWork(NamedTuple):
+    """What indexing took since the start."""
+
+    commits: int = 0
+    entries: int = 0
+    busy_us: int = 0
+    """In all, waiting for the disk included."""
+    merged_rows: int = 0
+    """Rows of request ids that were written again, into larger runs."""
+    merge_us: int = 0
+
+
 class Indexer:
     """Follows `reader`'s head in a thread of its own, the only one that writes to the indexes in the folder `path`.
 
@@ -59,10 +72,15 @@ class Indexer:
         self._checked = False
         self._thread: threading.Thread | None = None
         self._status = IndexerStatus(self._store.position().size, "")
+        self._work = IndexWork()
 
     @property
     def status(self) -> IndexerStatus:
         return self._status
+
+    @property
+    def work(self) -> IndexWork:
+        return self._work
 
     @property
     def indexed_size(self) -> int:
@@ -135,8 +153,17 @@ class Indexer:
             self._status = IndexerStatus(size, "")
             return False
         stretch = Stretch(self._reader, self._store.run, before, size)
+        start_s = time.perf_counter()
         write = stretch.read(self._stop.is_set)
         self._store.commit(write)
+        work, builder = self._work, stretch.builder
+        self._work = IndexWork(
+            work.commits + 1,
+            work.entries + write.after.size - before.size,
+            work.busy_us + int(1e6 * (time.perf_counter() - start_s)),
+            work.merged_rows + builder.merged_rows,
+            work.merge_us + int(1e6 * builder.merge_seconds),
+        )
         self._status = IndexerStatus(write.after.size, "")
         return write.after.size < size
 
@@ -157,6 +184,9 @@ def _open_or_make_anew(path: Path, origin: str) -> IndexStore:
         raise
     except StoreError as error:
         _log.warning("the indexes cannot be opened; made again", path=str(path), error=str(error))
-        for name in LMDB_FILES:
-            (path / name).unlink(missing_ok=True)
+        try:
+            for name in LMDB_FILES:
+                (path / name).unlink(missing_ok=True)
+        except OSError as unlinking:
+            raise StoreError(f"cannot make the indexes in {path} anew: {unlinking.strerror}") from error
         return IndexStore.open(path, origin=origin)

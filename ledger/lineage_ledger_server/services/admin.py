@@ -151,6 +151,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             readers=readers.number if readers else 0,
             log_use=admin_pb2.LogUse(**store.disk_use()._asdict()),
             index_use=admin_pb2.IndexUse(**self._parts.indexer.disk_use()._asdict()),
+            index_work=admin_pb2.IndexWork(**self._parts.indexer.work._asdict()),
+            index_error=self._parts.indexer.status.error,
             oldest_read_commits=store.oldest_read(),
             pending_bytes=self._parts.append.pending_bytes,
             max_pending_bytes=self._parts.append.max_pending_bytes,

@@ -43,6 +43,7 @@ _OWN: Final[Mapping[str, str]] = {
 _SERVER: Final[Mapping[str, str]] = {
     "serve": "Serve a ledger.",
     "export": "Write the log as files for any web server.",
+    "index": "Make the indexes again from the log.",
     "witness": "Run a witness, which cosigns checkpoints.",
     "demo": "Train, serve, trace, prove and audit a real model.",
 }

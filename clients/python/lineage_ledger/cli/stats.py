@@ -26,7 +26,7 @@ def stats(access: Access, out: Output) -> None:
 def document(answer: admin_pb2.GetStatisticsResponse) -> dict[str, Any]:
     """All figures as plain data; names as in admin.proto, the time as RFC 3339."""
     found = {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
-    for name in ("log_use", "index_use"):
+    for name in ("log_use", "index_use", "index_work"):
         found[name] = _uses(found[name])
     found["block_time"] = format_time(found.pop("block_time_unix_ns"))
     found["witnesses"] = [
@@ -48,7 +48,8 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("producers", f"{answer.producers:,}"),
         ("chains", f"{answer.chains:,}"),
         ("batches", f"{answer.batches:,}"),
-        ("indexes behind by", f"{lag:,} entries"),
+        ("indexes behind by", f"{lag:,} entries{f'; {answer.index_error}' if answer.index_error else ''}"),
+        ("indexed since start", _work(answer.index_work)),
         ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.1f}% of {byte_size(answer.log_map_bytes)}"),
         *_use_rows(answer.log_use, answer.tree_size),
         ("indexes on disk", byte_size(answer.index_bytes)),
@@ -63,7 +64,14 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
     ]
 
 
-def _uses(use: admin_pb2.LogUse | admin_pb2.IndexUse) -> dict[str, int]:
+def _work(work: admin_pb2.IndexWork) -> str:
+    return (
+        f"{work.entries:,} entries in {work.commits:,} commits, {work.busy_us / 1e6:,.1f} s; "
+        f"{work.merged_rows:,} rows merged in {work.merge_us / 1e6:,.1f} s"
+    )
+
+
+def _uses(use: admin_pb2.LogUse | admin_pb2.IndexUse | admin_pb2.IndexWork) -> dict[str, int]:
     return {field.name: getattr(use, field.name) for field in use.DESCRIPTOR.fields}
 
 
