@@ -404,7 +404,8 @@ def test_stats(recorded: RecordedLedger) -> None:
         used = sum(document[f"{file}_use"].values())
         assert abs(used - document[f"{file}_bytes"]) <= 2 * 4_096
     assert 0 < document["log_use"]["entries"] < document["log_bytes"]
-    assert document["pending_bytes"] == 0
+    assert (document["pending_bytes"], document["max_pending_bytes"]) == (0, 128 << 20)
+    assert document["memory_bytes"] > 16 << 20
     text = run("stats", *recorded.data).stdout
     assert re.search(r"log on disk +[0-9.]+ [KM]iB, 0.0% of 64.0 GiB", text)
     assert "takes entries      yes" in text

@@ -55,7 +55,7 @@ LIMITS = {
     "request id": prediction.MAX_REQUEST_ID_BYTES,
     "append streams at a time (`--max-append-streams`)": 256,
     "unanswered bytes of an append stream, then it is read no further": pending.MAX_STREAM_BYTES,
-    "bytes of batches that wait, over all append streams": pending.MAX_PENDING_BYTES,
+    "bytes of batches that wait, over all append streams (`--max-pending-mib`)": pending.MAX_PENDING_BYTES,
     "streams of answers at a time": grpc_endpoint.MAX_READ_STREAMS,
     "calls at a time, besides append streams": grpc_endpoint.MAX_CALLS,
     "items in a page": entries.MAX_PAGE_SIZE,

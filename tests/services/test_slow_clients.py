@@ -16,6 +16,7 @@ import pytest
 from lineage_ledger.v1 import append_pb2, append_pb2_grpc, entries_pb2, entries_pb2_grpc
 from lineage_ledger_server.services import calls
 from lineage_ledger_server.services.access import AccessPolicy
+from lineage_ledger_server.services.memory import MemoryReturn, resident_bytes
 from lineage_ledger_server.serving import endpoint
 from lineage_ledger_server.serving.endpoint import (
     MAX_CONNECTIONS,
@@ -24,7 +25,6 @@ from lineage_ledger_server.serving.endpoint import (
     Health,
 )
 from lineage_ledger_server.serving.loop import made_on_loop
-from lineage_ledger_server.serving.memory import MemoryReturn, resident_bytes
 from tests.support.http2 import RawConnection
 from tests.support.processes import eventually
 from tests.support.rpc import is_serving, reason_of, registered

@@ -66,6 +66,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.IntRange(1, 4096),
     help="Append streams open at a time.",
 )
+@click.option(
+    "--max-pending-mib",
+    default=128,
+    show_default=True,
+    type=click.IntRange(8, 128),
+    metavar="MIB",
+    help="Memory for batches that wait to be written, over all append streams.",
+)
 @click.option("--reader", is_flag=True, help="Only read, beside the process that writes this ledger.")
 @click.option(
     "--readers",
@@ -123,6 +131,7 @@ def serve(
     access: Path | None,
     insecure: bool,
     max_append_streams: int,
+    max_pending_mib: int,
     reader: bool,
     readers: int,
     readers_listen: str,
@@ -160,6 +169,7 @@ def serve(
         access=access,
         insecure=insecure,
         max_append_streams=max_append_streams,
+        max_pending_mib=max_pending_mib,
         witness_policy=witness_policy,
         require_witnesses=require_witnesses,
         witness_timeout_s=witness_timeout_s,

@@ -17,6 +17,7 @@ from lineage_ledger_server.sequencer.signing import KeyChange, check_key_change
 from lineage_ledger_server.sequencer.submissions import Changed
 from lineage_ledger_server.services.append import AppendService, wait_for
 from lineage_ledger_server.services.errors import Caller
+from lineage_ledger_server.services.memory import resident_bytes
 
 MAX_PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 100
@@ -156,6 +157,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             oldest_read_commits=store.oldest_read(),
             pending_bytes=self._parts.append.pending_bytes,
             max_pending_bytes=self._parts.append.max_pending_bytes,
+            memory_bytes=resident_bytes(),
         )
 
 

@@ -43,7 +43,7 @@ _FEW_BATCHES: Final = 4
 class AppendService(append_pb2_grpc.AppendServiceServicer):
     """Takes batches for `ledger`, over at most `max_streams` streams at a time. `workers` check the large ones."""
 
-    def __init__(self, ledger: Ledger, max_streams: int, workers: Executor) -> None:
+    def __init__(self, ledger: Ledger, max_streams: int, max_pending_bytes: int, workers: Executor) -> None:
         self._ledger = ledger
         self._max_streams = max_streams
         self._workers = workers
@@ -51,7 +51,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         self._waiters = ThreadPoolExecutor(max_streams, thread_name_prefix="witnessed")
         self._streams: set[_Stream] = set()  # touched on the loop only
         self._outcomes = _Outcomes()
-        self._pending = PendingBytes()
+        self._pending = PendingBytes(max_pending_bytes)
 
     @property
     def pending_bytes(self) -> int:

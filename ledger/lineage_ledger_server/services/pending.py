@@ -7,7 +7,8 @@ from collections import deque
 from typing import Final
 
 MAX_PENDING_BYTES: Final = 128 * 1024 * 1024
-"""Half of what the sequencer's queue holds, which counts leaf hashes as well: so nobody ever waits for that queue."""
+"""The most that can be asked for. Half of what the sequencer's queue holds, which counts leaf hashes as well: so nobody
+ever waits for that queue."""
 MAX_STREAM_BYTES: Final = 16 * 1024 * 1024
 """What one stream may have of it; then it is read no further, and gRPC holds the client back."""
 
@@ -15,7 +16,7 @@ MAX_STREAM_BYTES: Final = 16 * 1024 * 1024
 class PendingBytes:
     """Bytes that are reserved, at most `most`; who wants more waits, first come, first served. For one event loop."""
 
-    def __init__(self, most: int = MAX_PENDING_BYTES) -> None:
+    def __init__(self, most: int) -> None:
         self.most = most
         self._reserved = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()

@@ -21,6 +21,7 @@ from lineage_ledger_server.sequencer.sequencer import Status
 from lineage_ledger_server.services import access
 from lineage_ledger_server.services.admin import AdminService, Parts
 from lineage_ledger_server.services.append import AppendService
+from lineage_ledger_server.services.memory import MemoryReturn
 from lineage_ledger_server.serving.endpoint import (
     MAX_CALLS,
     READ_SERVICES,
@@ -30,7 +31,6 @@ from lineage_ledger_server.serving.endpoint import (
     add_read_services,
 )
 from lineage_ledger_server.serving.loop import made_on_loop, on_loop
-from lineage_ledger_server.serving.memory import MemoryReturn
 from lineage_ledger_server.serving.reader_process import ReaderProcesses
 from lineage_ledger_server.serving.settings import ServerSettings
 
@@ -74,7 +74,9 @@ class LedgerServer:
             self._endpoint = self._make_endpoint(policy, WORKERS)
             self._admin_endpoint = self._make_endpoint(access.ADMIN_POLICY, _ADMIN_WORKERS)
             self._append = made_on_loop(
-                lambda: AppendService(self.ledger, settings.max_append_streams, self._endpoint.workers)
+                lambda: AppendService(
+                    self.ledger, settings.max_append_streams, settings.max_pending_mib << 20, self._endpoint.workers
+                )
             )
             self._add_services(self._endpoint)
             self._add_services(self._admin_endpoint)

@@ -33,6 +33,7 @@ class ServerSettings:
     access: Path | None = None
     insecure: bool = False
     max_append_streams: int = 256
+    max_pending_mib: int = 128
     block_interval_s: float = 60.0
     witness_policy: Path | None = None
     require_witnesses: bool = False

@@ -57,6 +57,7 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("oldest read", f"{answer.oldest_read_commits:,} commits ago" if answer.oldest_read_commits else "none"),
         ("append streams", f"{answer.append_streams:,} of {answer.max_append_streams:,}"),
         ("batches in memory", f"{byte_size(answer.pending_bytes)} of {byte_size(answer.max_pending_bytes)}"),
+        ("memory", byte_size(answer.memory_bytes)),
         ("readers", f"{answer.readers_serving:,} of {answer.readers:,}"),
         ("takes entries", "yes" if answer.writable else f"no: {answer.not_writable_reason}"),
         ("kernel", answer.kernel),
