@@ -63,7 +63,7 @@ class Sizes:
 
 
 FULL = Sizes(runs=5, idle_calls=4_000, loaded_calls=4_000, run_s=60.0, load_s=5.0, stream_batches=1_000)
-QUICK = Sizes(runs=3, idle_calls=1_000, loaded_calls=1_000, run_s=2.0, load_s=2.0, stream_batches=50)
+QUICK = Sizes(runs=3, idle_calls=1_000, loaded_calls=1_000, run_s=1.6, load_s=2.0, stream_batches=50)
 
 
 def main(argv: Sequence[str] | None = None, sizes: Sizes | None = None) -> None:
