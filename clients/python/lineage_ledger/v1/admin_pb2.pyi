@@ -112,7 +112,7 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatisticsResponse(_message.Message):
-    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses", "readers_serving", "readers", "log_use", "index_use", "oldest_read_commits", "pending_bytes", "max_pending_bytes", "memory_bytes")
+    __slots__ = ("origin", "tree_size", "block_number", "block_time_unix_ns", "producers", "chains", "batches", "predictions", "lost", "indexed_size", "log_bytes", "index_bytes", "log_map_bytes", "append_streams", "max_append_streams", "writable", "not_writable_reason", "kernel", "witnessed_size", "witnesses_required", "witnesses", "readers_serving", "readers", "log_use", "index_use", "oldest_read_commits", "pending_bytes", "max_pending_bytes", "memory_bytes", "index_work", "index_error")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,8 @@ class GetStatisticsResponse(_message.Message):
     PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_WORK_FIELD_NUMBER: _ClassVar[int]
+    INDEX_ERROR_FIELD_NUMBER: _ClassVar[int]
     origin: str
     tree_size: int
     block_number: int
@@ -171,7 +173,9 @@ class GetStatisticsResponse(_message.Message):
     pending_bytes: int
     max_pending_bytes: int
     memory_bytes: int
-    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ..., readers_serving: _Optional[int] = ..., readers: _Optional[int] = ..., log_use: _Optional[_Union[LogUse, _Mapping]] = ..., index_use: _Optional[_Union[IndexUse, _Mapping]] = ..., oldest_read_commits: _Optional[int] = ..., pending_bytes: _Optional[int] = ..., max_pending_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    index_work: IndexWork
+    index_error: str
+    def __init__(self, origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., block_number: _Optional[int] = ..., block_time_unix_ns: _Optional[int] = ..., producers: _Optional[int] = ..., chains: _Optional[int] = ..., batches: _Optional[int] = ..., predictions: _Optional[int] = ..., lost: _Optional[int] = ..., indexed_size: _Optional[int] = ..., log_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., log_map_bytes: _Optional[int] = ..., append_streams: _Optional[int] = ..., max_append_streams: _Optional[int] = ..., writable: bool = ..., not_writable_reason: _Optional[str] = ..., kernel: _Optional[str] = ..., witnessed_size: _Optional[int] = ..., witnesses_required: bool = ..., witnesses: _Optional[_Iterable[_Union[Witness, _Mapping]]] = ..., readers_serving: _Optional[int] = ..., readers: _Optional[int] = ..., log_use: _Optional[_Union[LogUse, _Mapping]] = ..., index_use: _Optional[_Union[IndexUse, _Mapping]] = ..., oldest_read_commits: _Optional[int] = ..., pending_bytes: _Optional[int] = ..., max_pending_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., index_work: _Optional[_Union[IndexWork, _Mapping]] = ..., index_error: _Optional[str] = ...) -> None: ...
 
 class LogUse(_message.Message):
     __slots__ = ("entries", "leaf_hashes", "tiles", "batches", "rows", "free")
@@ -200,6 +204,20 @@ class IndexUse(_message.Message):
     rows: int
     free: int
     def __init__(self, runs: _Optional[int] = ..., postings: _Optional[int] = ..., rows: _Optional[int] = ..., free: _Optional[int] = ...) -> None: ...
+
+class IndexWork(_message.Message):
+    __slots__ = ("commits", "entries", "busy_us", "merged_rows", "merge_us")
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    BUSY_US_FIELD_NUMBER: _ClassVar[int]
+    MERGED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MERGE_US_FIELD_NUMBER: _ClassVar[int]
+    commits: int
+    entries: int
+    busy_us: int
+    merged_rows: int
+    merge_us: int
+    def __init__(self, commits: _Optional[int] = ..., entries: _Optional[int] = ..., busy_us: _Optional[int] = ..., merged_rows: _Optional[int] = ..., merge_us: _Optional[int] = ...) -> None: ...
 
 class Witness(_message.Message):
     __slots__ = ("name", "size", "time_unix_ns", "error")
