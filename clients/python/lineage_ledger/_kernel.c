@@ -215,6 +215,17 @@ static PyObject *scanned_batch(const packed_entries *p, const uint8_t *hashes)
     return scanned;
 }
 
+/* Letting other threads run costs more than so little work: while they are busy, the lock is not had back at once. */
+enum { LITTLE_BYTES = 8 * 1024 };
+
+static PyThreadState *let_others_run(Py_ssize_t size) { return size > LITTLE_BYTES ? PyEval_SaveThread() : NULL; }
+
+static void go_on(PyThreadState *thread)
+{
+    if (thread)
+        PyEval_RestoreThread(thread);
+}
+
 static PyObject *hash_packed(PyObject *module, PyObject *object, enum packed_work work)
 {
     module_state *state = PyModule_GetState(module);
@@ -231,7 +242,7 @@ static PyObject *hash_packed(PyObject *module, PyObject *object, enum packed_wor
     if (packed_hold(&p, state, object, max_bytes) < 0)
         return NULL;
     p.walk.strict = tables;
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *thread = let_others_run((Py_ssize_t)p.size);
     result = walk_entries(&p.walk, p.data, p.size, (size_t)max_entries, scan);
     if (result == WALKED) {
         hashes = malloc(p.walk.count * HASH_SIZE + 1);
@@ -242,7 +253,7 @@ static PyObject *hash_packed(PyObject *module, PyObject *object, enum packed_wor
     }
     if (result == WALKED && work == SCAN_BATCH)
         any_root(hashes, body_count(&p.walk, p.data), body_root);
-    Py_END_ALLOW_THREADS
+    go_on(thread);
     if (result != WALKED)
         packed_fail(&p, state, result, max_bytes, max_entries);
     else if (work == LEAF_HASHES)
@@ -288,9 +299,9 @@ static PyObject *kernel_tree_root(PyObject *module, PyObject *object)
     uint8_t root[HASH_SIZE];
     if (hold_hashes(&view, module, object) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *thread = let_others_run(view.len);
     any_root(view.buf, (size_t)view.len / HASH_SIZE, root);
-    Py_END_ALLOW_THREADS
+    go_on(thread);
     PyBuffer_Release(&view);
     return PyBytes_FromStringAndSize((const char *)root, HASH_SIZE);
 }
@@ -305,10 +316,10 @@ static PyObject *kernel_tile_roots(PyObject *module, PyObject *object)
     uint8_t *root = roots ? (uint8_t *)PyBytes_AsString(roots) : NULL;
     const uint8_t *hashes = view.buf;
     if (root) {
-        Py_BEGIN_ALLOW_THREADS
+        PyThreadState *thread = let_others_run(view.len);
         for (size_t tile = 0; tile < tiles; tile++)
             small_root(hashes + tile * TILE_WIDTH * HASH_SIZE, TILE_WIDTH, root + tile * HASH_SIZE);
-        Py_END_ALLOW_THREADS
+        go_on(thread);
     }
     PyBuffer_Release(&view);
     return roots;
