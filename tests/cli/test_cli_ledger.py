@@ -409,6 +409,9 @@ def test_stats(recorded: RecordedLedger) -> None:
     text = run("stats", *recorded.data).stdout
     assert re.search(r"log on disk +[0-9.]+ [KM]iB, 0.0% of 64.0 GiB", text)
     assert "takes entries      yes" in text
+    work = document["index_work"]
+    assert work["entries"] >= document["indexed_size"] > 300 and document["index_error"] == ""
+    assert re.search(r"indexing +[0-9,]+ entries in [0-9]+ commits, [0-9.]+ s; [0-9,]+ rows merged in", text)
 
 
 # -- lies of a server ----------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def rows(answer: admin_pb2.GetStatisticsResponse) -> list[tuple[str, str]]:
         ("chains", f"{answer.chains:,}"),
         ("batches", f"{answer.batches:,}"),
         ("indexes behind by", f"{lag:,} entries{f'; {answer.index_error}' if answer.index_error else ''}"),
-        ("indexed since start", _work(answer.index_work)),
+        ("indexing", _work(answer.index_work)),
         ("log on disk", f"{byte_size(answer.log_bytes)}, {filled:.1f}% of {byte_size(answer.log_map_bytes)}"),
         *_use_rows(answer.log_use, answer.tree_size),
         ("indexes on disk", byte_size(answer.index_bytes)),
