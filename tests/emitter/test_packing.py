@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import gc
+import sys
 from typing import Any
 
 import pytest
@@ -102,6 +104,8 @@ NUMBERS = st.one_of(
 @settings(max_examples=600, deadline=None)
 @given(st.integers(1, 255), COMMITMENTS, COMMITMENTS, COMMITMENTS, NUMBERS, NUMBERS, NUMBERS)
 @example(1, bytes(32), b"", b"", TIME, 0, 16)
+@example(1, bytes(32), b"", b"", TIME, 0, 0)
+@example(1, bytes(32), bytes(32), b"", TIME, 0, 17)
 @example(255, bytes(32), bytes(32), bytes(64), TIME, 1 << 40, 16)
 @example(128, bytes(32), bytes(32), bytes(65), TIME, 1, 0)
 def test_whatever_comes_both_kinds_do_the_same(
@@ -200,3 +204,33 @@ def test_how_it_is_called(kind: str) -> None:
         with pytest.raises(TypeError):
             binding.emit(*arguments, **named)
     assert recorder.ring.taken() == recorder.ring.cut().entries == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_behind(kind: str) -> None:
+    """Neither by predictions that are emitted, nor by calls that are refused."""
+    recorder = Recorder(kind)
+    binding = recorder.bind(1)
+
+    def use() -> None:
+        for _ in range(300):
+            binding.emit(bytes(32), bytes(32), request_id=bytes(16), duration_us=1)
+            binding.emit(bytes(32), status_code=3, start_time_unix_ns=TIME)
+            binding.emit(bytearray(32), bytes(32))
+            binding.emit(b"short")
+            with pytest.raises(TypeError):
+                binding.emit(bytes(32), what=1)
+        ids = binding.emit_many(bytes(3_200), bytes(3_200), request_ids=[b"1", bytearray(2), *[b"2"] * 98])
+        assert len(ids) == 100
+        while recorder.ring.cut().entries:
+            pass
+        recorder.refusals.clear()
+
+    for _ in range(3):
+        use()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(10):
+        use()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 300  # 18,000 calls and more.

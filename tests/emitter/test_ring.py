@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from lineage_ledger.emitter.ring import MAX_LOST_RANGES, Ring
-from tests.emitter.kinds import KINDS, LARGE, make_ring, put
+from lineage_ledger.emitter.ring import MAX_LOST_RANGES, Bounds, Ring
+from tests.emitter.kinds import KINDS, LARGE, make_ring, nothing, put
 
 ENTRY = b"\0\1x"
 
@@ -129,13 +129,13 @@ def test_waiting_for_room_ends_with_room_or_with_the_ring(kind: str) -> None:
     assert timed_out is not None and not timed_out.is_kept and timed_out.number == 8
     assert time.monotonic() - before_s >= 0.04 and len(woken) > before
     results: list[Any] = []
-    waiter = threading.Thread(target=lambda: results.append(ring.place(b"\0\1w", 5)))
+    waiter = threading.Thread(target=lambda: results.append(ring.place(b"\0\1w", 60)))
     waiter.start()
     time.sleep(0.02)
     for _ in range(2):  # The second is the loss, in Python a cut of its own.
         ring.cut()
-    waiter.join()
-    (placed,) = results
+    waiter.join(10)
+    (placed,) = results  # Long before its time was over: it was told.
     assert placed.is_kept and placed.number == 9
     while (placed := ring.place(ENTRY, 0.0)) is not None and placed.is_kept:
         pass
@@ -183,6 +183,24 @@ def test_whoever_sleeps_is_told(kind: str) -> None:
     assert len(woken) == 1
     put(ring, ENTRY)
     assert len(woken) == 1 + ring.announces_batches
+
+
+@pytest.mark.skipif("c" not in KINDS, reason="there is no C kernel")
+@pytest.mark.parametrize(("entries", "size", "wanted"), [(4, LARGE, [4, 8, 12]), (1 << 12, 65_537, [618, 1_235])])
+def test_emit_tells_of_a_batch_that_ended_by_its_number_or_its_bytes(
+    entries: int, size: int, wanted: list[int]
+) -> None:
+    from lineage_ledger.emitter.byte_ring import ByteLane
+
+    told: list[int] = []
+    lane = ByteLane()
+    ring = lane.begin_ring(b"c" * 16, Bounds(1 << 12, entries, size), nothing, lambda: told.append(ring.taken()))
+    lane.use(ring)
+    ring.attention = False
+    binding: Any = lane.begin_binding(None, 1, bytes(32))  # type: ignore[arg-type]
+    for _ in range(wanted[-1]):
+        binding.emit(bytes(32), bytes(32), request_id=bytes(16), duration_us=1)
+    assert told == wanted
 
 
 @pytest.fixture

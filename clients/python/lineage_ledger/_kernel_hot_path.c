@@ -578,7 +578,7 @@ static PyObject *packer_emit(packer_object *self, PyObject *const *arguments, Py
         return emit_slowly(self, sorted);
     PyObject *chain_id = Py_NewRef(ring->chain_id), *made = NULL;
     int failed = 0;
-    if (ring->attention || (left == LEFT && queue_just_ended_batch(&ring->queue)))
+    if (ring->attention || queue_has_ended_batch(&ring->queue))
         failed = ring_call(ring);
     if (!failed)
         made = make_id(lane, chain_id, number, sorted[INPUT]);
@@ -736,7 +736,7 @@ static PyObject *packer_leave_rows(packer_object *self, PyObject *const *argumen
             first_number = number;
     chain_id = Py_NewRef(ring->chain_id);
     failed = 0;
-    if (row > first && (ring->attention || queue_has_batch(&ring->queue)))
+    if (row > first && (ring->attention || queue_has_ended_batch(&ring->queue)))
         failed = ring_call(ring);
 done:
     columns_release(&c);

@@ -36,6 +36,7 @@ typedef struct {
     uint64_t lost;
     size_t pending, capacity; /* entries that wait, and may at most */
     size_t batch_entries, batch_bytes;
+    int has_ended; /* a batch, and nobody was told yet */
 } queue;
 
 static void batch_free(batch *b)
@@ -106,6 +107,7 @@ static uint8_t *queue_make_room(queue *q, size_t size)
     if (q->pending >= q->capacity)
         return NULL;
     if (!b || b->count >= q->batch_entries || size > q->batch_bytes - b->size) {
+        q->has_ended |= b && b->count < q->batch_entries;
         if (!(b = queue_begin_batch(q)))
             return NULL;
     }
@@ -136,7 +138,7 @@ static inline uint8_t *queue_room(queue *q, size_t size)
 static inline uint64_t queue_placed(queue *q, size_t size)
 {
     q->back->size += size;
-    q->back->count++;
+    q->has_ended |= ++q->back->count == q->batch_entries;
     q->pending++;
     return q->next_number++;
 }
@@ -147,10 +149,12 @@ static inline int queue_has_batch(const queue *q)
     return q->front && (q->front->next || q->front->count >= q->batch_entries);
 }
 
-/* Whether the newest entry, if there is one at the back, completed a batch, or begins the one after a full one. */
-static inline int queue_just_ended_batch(const queue *q)
+/* Whether a batch has ended by its number or its bytes since this was asked last. */
+static inline int queue_has_ended_batch(queue *q)
 {
-    return q->back->count == q->batch_entries || (q->back->count == 1 && q->front != q->back);
+    int has_ended = q->has_ended;
+    q->has_ended = 0;
+    return has_ended;
 }
 
 /* Declare the next `count` numbers lost; -1 if there is no memory, and then nothing was done. */
