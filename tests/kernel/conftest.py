@@ -11,7 +11,8 @@ from hypothesis import settings
 
 from tests.kernel.kernel_examples import KERNELS
 
-NAMES = ["python", "c", "c-portable"] if "c" in KERNELS else ["python"]
+SHA256 = {"c": 1, "c-portable": 0, "c-not-side-by-side": 2}
+NAMES = ["python", *SHA256] if "c" in KERNELS else ["python"]
 if os.environ.get("LINEAGE_KERNEL") == "c":  # make sanitize: of Python it can tell nothing
     NAMES.remove("python")
 settings.register_profile("few", max_examples=25)
@@ -19,9 +20,9 @@ settings.register_profile("few", max_examples=25)
 
 @pytest.fixture(params=NAMES)
 def kernel(request: pytest.FixtureRequest) -> Iterator[Any]:
-    if request.param != "c-portable":
-        yield KERNELS[request.param]
+    if request.param == "python":
+        yield KERNELS["python"]
         return
-    KERNELS["c"]._use_sha_instructions(False)
+    KERNELS["c"]._use_sha_instructions(SHA256[request.param])
     yield KERNELS["c"]
-    KERNELS["c"]._use_sha_instructions(True)
+    KERNELS["c"]._use_sha_instructions(1)

@@ -68,7 +68,7 @@ def build_package(out: Path, kernel: Path = KERNEL) -> Path:
     built = shutil.ignore_patterns("*.so", "__pycache__", "build", "*.egg-info", "lineage_ledger")
     shutil.copytree(KERNEL.parent, project, ignore=built)
     shutil.copytree(kernel, project / "lineage_ledger", ignore=built)
-    flags = " ".join((*_COMMON, "-Wall", "-Wextra", "-Werror", *SANITIZERS))
+    flags = " ".join((*_COMMON, *_STRICT, *SANITIZERS))
     environ = {**os.environ, "CC": "gcc", "CFLAGS": flags, "LINEAGE_BUILD_KERNEL": "c"}
     run(sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", cwd=project, env=environ)
     return project
@@ -91,7 +91,8 @@ def seeds(folder: Path) -> Iterator[Path]:
     from tests.kernel.kernel_examples import pack
 
     folder.mkdir(parents=True, exist_ok=True)
-    contents = corpus("packed") | {"many": pack(b"\x12" + bytes(size % 7) for size in range(40))}
+    many = pack(b"\x12" + bytes(size % 7) for size in range(40))
+    contents = corpus("packed") | {"many": many, "half-a-length": many + b"\0"}
     for name, entry in corpus("entry").items():
         contents[f"entry-{name}"] = entry
         if name.startswith("prediction"):

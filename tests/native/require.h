@@ -6,6 +6,8 @@
 
 #include "plain.h"
 
+#include "_kernel_sha256_many.h"
+
 #define REQUIRE(condition) ((condition) ? (void)0 : broken(__FILE__, __LINE__, #condition))
 
 static void broken(const char *file, int line, const char *condition)
@@ -23,7 +25,8 @@ static void *exactly(const void *data, size_t size)
     return copy;
 }
 
-/* What follows is done with the portable code, then with the processor's instructions. */
-#define FOR_EACH_SHA256 for (int instructions = 0; instructions < 2 && (choose_compress(instructions), 1); instructions++)
+/* What follows is done with the portable code, then with each of the processor's instructions. */
+#define FOR_EACH_SHA256                                                                                                \
+    for (int choice = PORTABLE; choice <= NOT_SIDE_BY_SIDE && (choose_sha256((enum sha256_choice)choice), 1); choice++)
 
 #endif

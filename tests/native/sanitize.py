@@ -16,7 +16,7 @@ from typing import Final
 from tests.native import build
 
 OUT: Final = build.ROOT / ".cache/sanitize"
-RUNS: Final = 30_000
+RUNS: Final = 20_000
 _ENVIRONMENT: Final = {
     "LINEAGE_KERNEL": "c",
     # Every object of Python gets memory of its own: of what lies in pymalloc's arenas a sanitizer knows no ends.

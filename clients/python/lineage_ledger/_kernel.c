@@ -630,15 +630,17 @@ static PyObject *kernel_find_rows(PyObject *module, PyObject *arguments)
 static PyObject *kernel_use_sha_instructions(PyObject *module, PyObject *wanted)
 {
     (void)module;
-    int want = PyObject_IsTrue(wanted);
-    return want < 0 ? NULL : PyBool_FromLong(choose_compress(want));
+    long choice = PyLong_AsLong(wanted);
+    if (choice == -1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(choose_sha256((enum sha256_choice)choice));
 }
 
 static PyObject *kernel_uses_sha_instructions(PyObject *module, PyObject *nothing)
 {
     (void)module;
     (void)nothing;
-    return PyBool_FromLong(compress != compress_portable);
+    return PyBool_FromLong(compress != compress_portable || side_by_side);
 }
 
 static PyObject *import_attribute(const char *module_name, const char *name)
@@ -652,7 +654,7 @@ static PyObject *import_attribute(const char *module_name, const char *name)
 static int module_execute(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
-    choose_compress(1);
+    choose_sha256(BEST);
     state->explain = import_attribute("lineage_ledger._kernel_checks", "explain");
     state->explain_strict = import_attribute("lineage_ledger._kernel_checks", "explain_strict");
     state->malformed_error = import_attribute("lineage_ledger.errors", "MalformedError");
@@ -742,7 +744,7 @@ static PyMethodDef methods[] = {
     {"merge_rows", kernel_merge_rows, METH_O, "See lineage_ledger.kernel.merge_rows."},
     {"find_rows", kernel_find_rows, METH_VARARGS, "See lineage_ledger.kernel.find_rows."},
     {"uses_sha_instructions", kernel_uses_sha_instructions, METH_NOARGS, "See lineage_ledger.kernel.describe."},
-    {"_use_sha_instructions", kernel_use_sha_instructions, METH_O, "For tests: whether to use them; whether they are."},
+    {"_use_sha_instructions", kernel_use_sha_instructions, METH_O, "For tests: 0 no, 1 yes, 2 not AVX-512; whether any are used."},
     {NULL, NULL, 0, NULL},
 };
 

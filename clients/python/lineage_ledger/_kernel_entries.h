@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "_kernel_sha256.h"
+#include "_kernel_sha256_many.h"
 #include "_kernel_strict.h"
 
 enum { LENGTH_SIZE = 2, PREDICTION_TAG = 0x0a, SEAL_TAG = 0x12 };
@@ -136,12 +136,14 @@ static size_t body_count(const walk *w, const uint8_t *packed)
 
 static void hash_leaves(const walk *w, const uint8_t *packed, uint8_t *hashes)
 {
-    message messages[MESSAGES];
+    pieces leaves = {.prefix = LEAF_PREFIX};
     for (size_t first = 0, n; first < w->count; first += n) {
         const entry *e = w->entries + first;
-        for (n = 0; n < MESSAGES && first + n < w->count; n++)
-            message_set(&messages[n], LEAF_PREFIX, packed + e[n].offset, e[n].size);
-        hash_messages(messages, n, hashes + first * HASH_SIZE);
+        for (n = 0; n < MESSAGES && first + n < w->count; n++) {
+            leaves.data[n] = packed + e[n].offset;
+            leaves.sizes[n] = e[n].size;
+        }
+        hash_pieces(&leaves, n, hashes + first * HASH_SIZE);
     }
 }
 

@@ -93,7 +93,7 @@ static size_t make_rows(const walk *w, const uint8_t *packed, uint32_t first_off
 {
     uint8_t hashes[MESSAGES * HASH_SIZE], *row = rows;
     uint32_t offsets[MESSAGES];
-    message messages[MESSAGES];
+    pieces ids = {.prefix = NO_PREFIX};
     for (size_t place = 0; place < w->count;) {
         size_t n = 0;
         for (; n < MESSAGES && place < w->count; place++) {
@@ -102,10 +102,11 @@ static size_t make_rows(const walk *w, const uint8_t *packed, uint32_t first_off
                 continue;
             size_t row_field_size = e->binding_row < 0x80 ? 2 : 3;
             size_t start = prediction_start(e->size) + row_field_size + 2;
-            message_set(&messages[n], NO_PREFIX, packed + e->offset + start, e->request_id_size);
+            ids.data[n] = packed + e->offset + start;
+            ids.sizes[n] = e->request_id_size;
             offsets[n++] = first_offset + (uint32_t)place;
         }
-        hash_messages(messages, n, hashes);
+        hash_pieces(&ids, n, hashes);
         for (size_t i = 0; i < n; i++, row += ROW_SIZE) {
             memcpy(row, hashes + i * HASH_SIZE, REQUEST_HASH_SIZE);
             row[10] = (uint8_t)(offsets[i] >> 16);

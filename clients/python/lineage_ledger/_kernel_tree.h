@@ -2,7 +2,7 @@
 #ifndef LINEAGE_KERNEL_TREE_H
 #define LINEAGE_KERNEL_TREE_H
 
-#include "_kernel_sha256.h"
+#include "_kernel_sha256_many.h"
 
 enum { TILE_WIDTH = 256 };
 
@@ -11,14 +11,16 @@ static void small_root(const uint8_t *hashes, size_t count, uint8_t *root)
 {
     enum { CHILDREN_SIZE = 2 * HASH_SIZE };
     uint8_t level[TILE_WIDTH / 2 * HASH_SIZE];
-    message messages[MESSAGES];
+    pieces nodes = {.prefix = NODE_PREFIX};
+    for (int i = 0; i < MESSAGES; i++)
+        nodes.sizes[i] = CHILDREN_SIZE;
     while (count > 1) {
         size_t parents = count / 2;
         for (size_t first = 0, n; first < parents; first += n) {
             for (n = 0; n < MESSAGES && first + n < parents; n++)
-                message_set(&messages[n], NODE_PREFIX, hashes + (first + n) * CHILDREN_SIZE, CHILDREN_SIZE);
+                nodes.data[n] = hashes + (first + n) * CHILDREN_SIZE;
             /* Over children that are taken in already, if these are in `level` too. */
-            hash_messages(messages, n, level + first * HASH_SIZE);
+            hash_pieces(&nodes, n, level + first * HASH_SIZE);
         }
         if (count % 2)
             memmove(level + parents * HASH_SIZE, hashes + (count - 1) * HASH_SIZE, HASH_SIZE);
