@@ -72,7 +72,8 @@ class Feed:
         assert stretch is not None
         if stop:
             stretch.stop.set()
-        while not stretch.done.wait(1.0):
+        # The stream may have ended before there was a stretch that could have been told.
+        while self._error is None and not stretch.done.wait(0.5):
             with self._room:
                 oldest_s = self._unacknowledged[0][1] if self._unacknowledged else time.perf_counter()
             if time.perf_counter() - oldest_s > _PATIENCE_S:

@@ -97,6 +97,16 @@ def test_intake_goes_on_after_it_was_stopped(server: Served) -> None:
             assert sent["left"] == 0
 
 
+def test_a_stream_that_ended_between_two_stretches_ends_it(tmp_path: Path) -> None:
+    with served(tmp_path / "ledger") as mortal, Feed(mortal) as feed:
+        batches = batches_of(feed)
+        feed.send([next(batches)])
+        os.kill(mortal.pid, signal.SIGKILL)
+        time.sleep(0.5)
+        with pytest.raises(RpcError):
+            feed.send([next(batches)])
+
+
 def test_a_process_that_ended_ends_the_benchmark(server: Served) -> None:
     nowhere = replace(server, address="127.0.0.1:1")
     with Driven("benchmarks.intake", nowhere) as process, pytest.raises(SystemExit, match="ended with status"):
