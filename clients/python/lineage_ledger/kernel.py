@@ -2,7 +2,8 @@
 
 In C (`_kernel.c`) if the extension was built, else in Python (`_kernel_python.py`), with the same results and the
 same refusals. The environment variable LINEAGE_KERNEL chooses one: "c" or "python". The C kernel holds its input and
-lets other threads run; a writable buffer is copied first, so that a change meanwhile cannot mislead it.
+lets other threads run, unless it is only a few KiB; a writable buffer is copied first, so that a change meanwhile
+cannot mislead it.
 
 Every function takes contiguous buffers (else BufferError). Packed entries are u16be length ‖ entry, repeated.
 """

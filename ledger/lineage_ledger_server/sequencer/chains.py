@@ -33,7 +33,8 @@ def opened_by(parsed: seal.ParsedSeal, ordinal: int, seal_index: int) -> Chain:
 
 def advanced(chain: Chain, parsed: seal.ParsedSeal, seal_index: int) -> Chain:
     """The chain after one more seal, at `seal_index`."""
-    return _after(parsed, chain.row._replace(last_seal_index=seal_index))
+    ordinal, first_seal_index, _, conflict_index = chain.row
+    return _after(parsed, ChainRow(ordinal, first_seal_index, seal_index, conflict_index))
 
 
 def conflicted(chain: Chain, conflict_index: int) -> Chain:

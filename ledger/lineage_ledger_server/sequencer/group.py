@@ -45,16 +45,17 @@ class Group:
         conflict.
         """
         body = batch.seal.body
+        sequence, public_key = body.batch_sequence, body.public_key
         chain = self._state.chain(body.chain_id)
         if chain is None:
             chains.check_opening(batch.seal)
         else:
             chains.check_key(batch.seal, chain)
-            if body.batch_sequence < chain.next_sequence:
+            if sequence < chain.next_sequence:
                 return self._again(batch, chain)
         producers.check_may_append(
-            self._state.producer(body.public_key),
-            body.public_key,
+            self._state.producer(public_key),
+            public_key,
             opens_chain=chain is None,
             block_number=self._block_number,
         )
@@ -65,9 +66,9 @@ class Group:
             chain = chains.opened_by(batch.seal, self._state.take_ordinal(), seal_index)
         else:
             chain = chains.advanced(chain, batch.seal, seal_index)
-        row = BatchRow(seal_index, chain.row.ordinal, body.batch_sequence, body.first_number, body.count)
+        row = BatchRow(seal_index, chain.row.ordinal, sequence, body.first_number, body.count)
         self._state.changed_chains[chain.chain_id] = chain
-        self._state.new_batches[chain.chain_id, body.batch_sequence] = (batch.seal, batch.seal_entry, row)
+        self._state.new_batches[chain.chain_id, sequence] = (batch.seal, batch.seal_entry, row)
         self._batches.append(row)
         self._add(batch.packed, batch.leaf_hashes, batch.count)
         return _acknowledgement(chain.chain_id, row, duplicate=False)

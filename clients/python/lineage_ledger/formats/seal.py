@@ -182,7 +182,8 @@ def _check_binding_counts(said: Sequence[int], seen: Sequence[int]) -> None:
 
 def next_number(body: entry_pb2.SealBody) -> int:
     """The number after the last one, lost or present, that the batch accounts for."""
-    return body.first_number + body.count + sum(lost.count for lost in body.lost)
+    lost = sum(each.count for each in body.lost) if body.lost else 0
+    return body.first_number + body.count + lost
 
 
 def number_at(body: entry_pb2.SealBody, place: int) -> int:
