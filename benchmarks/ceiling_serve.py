@@ -52,7 +52,7 @@ def _nothing(_: Indexer) -> None:
 
 
 def _followed(tree: VerifiedTree, head: Head) -> VerifiedTree:
-    return VerifiedTree(tree._store, head, tree._cache)
+    return VerifiedTree(tree._store, head, tree._caches)
 
 
 _EMPTIED: tuple[tuple[Any, str, Any], ...] = (
