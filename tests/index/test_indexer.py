@@ -16,7 +16,7 @@ from lineage_ledger.v1 import entry_pb2
 from lineage_ledger_server.errors import CorruptValueError, DiskFullError, StoreError
 from lineage_ledger_server.index import stretch
 from lineage_ledger_server.index.indexer import Indexer
-from lineage_ledger_server.index.lookup import LogStatements
+from lineage_ledger_server.index.lookup import LogStatements, Lookup
 from lineage_ledger_server.store.index_store import EMPTY, IndexStore, IndexWrite, Position, Posting, PostingRow
 from lineage_ledger_server.store.rows import number_key
 from lineage_ledger_server.store.run_rows import RunKey
@@ -109,6 +109,13 @@ def naive_postings(ledger: SmallLedger) -> dict[tuple[Posting, bytes], list[tupl
     return {key: sorted(rows.items()) for key, rows in found.items()}
 
 
+def indexes_with(lookup: Lookup, request_id: bytes, start: int, end: int) -> list[int]:
+    """What is found, each with its entry."""
+    found = list(lookup.with_request_id(request_id, start, end))
+    assert all(entry_pb2.Entry.FromString(entry).prediction.request_id == request_id for _, entry in found)
+    return [index for index, _ in found]
+
+
 def request_ids(ledger: SmallLedger) -> dict[bytes, list[int]]:
     found: dict[bytes, list[int]] = {}
     for index, raw in enumerate(ledger.entries):
@@ -140,11 +147,11 @@ def test_against_a_look_through_everything(seed: int, tmp_path: Path) -> None:
         assert store.postings(kind, subject, 0, middle, 10**6) == [r for r in rows if r[0] < middle]
     lookup = log.indexer.lookup
     for request_id, indexes in request_ids(ledger).items():
-        assert list(lookup.with_request_id(request_id, 0, ledger.size)) == indexes
+        assert indexes_with(lookup, request_id, 0, ledger.size) == indexes
     for start, end in ((0, 300), (255, 257), (256, 512), (700, ledger.size), (ledger.size, ledger.size)):
         same = [index for index in request_ids(ledger)[b"same"] if start <= index < end]
-        assert list(lookup.with_request_id(b"same", start, end)) == same
-    assert list(lookup.with_request_id(b"never", 0, ledger.size)) == []
+        assert indexes_with(lookup, b"same", start, end) == same
+    assert indexes_with(lookup, b"never", 0, ledger.size) == []
     kinds = [entry_pb2.Entry.FromString(raw).WhichOneof("kind") for raw in ledger.entries]
     totals = log.indexer.totals()
     assert totals.size == ledger.size
@@ -213,7 +220,7 @@ def test_large_entries_are_scanned_in_pieces(tmp_path: Path) -> None:
     assert ledger.size > 300
     log = ServedLog(ledger, tmp_path)
     log.index()
-    assert list(log.indexer.lookup.with_request_id(b"y", 0, ledger.size)) == request_ids(ledger)[b"y"]
+    assert indexes_with(log.indexer.lookup, b"y", 0, ledger.size) == request_ids(ledger)[b"y"]
     key = digest_key(parse_digest(digest_text("59")))
     assert len(list(log.indexer.lookup.indexes(Posting.ARTIFACT, key, 0, ledger.size))) == 4
     log.close()
@@ -355,11 +362,11 @@ class TestDamagedLog:
         log = self.damaged(ledger, tmp_path, index, lambda entry: entry.replace(b"\x12\x03250", b"\x12\x03251"))
         log.index()
         lookup = log.indexer.lookup
-        assert list(lookup.with_request_id(b"250", 0, ledger.size)) == []
+        assert indexes_with(lookup, b"250", 0, ledger.size) == []
         with pytest.raises(CorruptValueError, match=f"entry at index {index} "):
-            list(lookup.with_request_id(b"251", 0, ledger.size))
+            indexes_with(lookup, b"251", 0, ledger.size)
         for number in {*range(600)} - {250, 251}:
-            assert list(lookup.with_request_id(b"%d" % number, 0, ledger.size)) == request_ids(ledger)[b"%d" % number]
+            assert indexes_with(lookup, b"%d" % number, 0, ledger.size) == request_ids(ledger)[b"%d" % number]
         log.close()
 
 
@@ -380,9 +387,9 @@ def test_rows_that_their_entries_do_not_bear_out_are_no_hits(tmp_path: Path) -> 
     }
     log.indexer._store.commit(IndexWrite(before, before, [], hostile, []))
     assert len(hostile) == 6
-    assert list(log.indexer.lookup.with_request_id(b"right", 0, ledger.size)) == [right]
-    assert list(log.indexer.lookup.with_request_id(b"right", right, ledger.size)) == [right]
-    assert list(log.indexer.lookup.with_request_id(b"right", right + 1, ledger.size)) == []
+    assert indexes_with(log.indexer.lookup, b"right", 0, ledger.size) == [right]
+    assert indexes_with(log.indexer.lookup, b"right", right, ledger.size) == [right]
+    assert indexes_with(log.indexer.lookup, b"right", right + 1, ledger.size) == []
     log.close()
 
 
@@ -432,7 +439,7 @@ class TestThread:
             ledger.block()
             log.publish(index=False)
             assert log.indexer.lookup.wait_for(ledger.size, 5.0)
-        assert len(list(log.indexer.lookup.with_request_id(b"id", 0, ledger.size))) == 3
+        assert len(indexes_with(log.indexer.lookup, b"id", 0, ledger.size)) == 3
         assert not log.indexer.lookup.wait_for(ledger.size + 1, 0.02)
         log.close()
 

@@ -90,14 +90,15 @@ class Lookup:
                 return
             start = rows[-1][0] + 1
 
-    def with_request_id(self, request_id: bytes, start: int, end: int) -> Iterator[int]:
-        """Indexes in [start, end) of predictions with this request id, ascending, each checked with its entry."""
+    def with_request_id(self, request_id: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Predictions in [start, end) with this request id, by index, ascending: index and entry."""
         prefix = hashlib.sha256(request_id).digest()[:PREFIX_BYTES]
         tail = end - end % BUNDLE
         at = start
         while at < tail:
             hits = self._store.find_rows(prefix, at, tail, PAGE)
-            yield from (index for index in hits if _has_request_id(self._reader.entry(index), request_id))
+            entries = ((index, self._reader.entry(index)) for index in hits)
+            yield from (hit for hit in entries if _has_request_id(hit[1], request_id))
             if len(hits) < PAGE:
                 break
             at = hits[-1] + 1
@@ -106,7 +107,7 @@ class Lookup:
             if request_id in packed:
                 for index, entry in enumerate(packed_format.iterate(packed), first_index):
                     if request_id in entry and _has_request_id(entry, request_id):
-                        yield index
+                        yield index, entry
 
 
 class LogStatements:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,10 +56,10 @@ class PredictionSearch:
             start, end = max(start, first), min(end, until)
         found: list[SealedEntry] = []
         budget = _Budget(may_go_on)
-        for first_index, end_index in self._ranges(criteria, start, end):
+        for first_index, candidates in self._candidates(criteria, start, end):
             if not budget.spend():
                 return Page(found, first_index, searched_size)
-            for candidate in self._predictions(first_index, end_index):
+            for candidate in candidates:
                 index = candidate if isinstance(candidate, int) else candidate.index
                 if len(found) == size or not budget.spend():
                     return Page(found, index, searched_size)
@@ -79,11 +79,21 @@ class PredictionSearch:
                 return row.seal_index - row.count
         return size
 
-    def _ranges(self, criteria: Criteria, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Ranges within [start, end), ascending, that hold all predictions that match, and as few others as can be."""
+    def _candidates(
+        self, criteria: Criteria, start: int, end: int
+    ) -> Iterator[tuple[int, Iterable[SealedEntry | int]]]:
+        """All predictions in [start, end) that match, ascending, and as few others as can be: some at a time, with the
+        index to go on at if they are not looked at any more."""
         if criteria.request_id:
-            yield from ((index, index + 1) for index in self._lookup.with_request_id(criteria.request_id, start, end))
+            for index, entry in self._lookup.with_request_id(criteria.request_id, start, end):
+                row, seal = self._reader.seal_of(index)
+                yield index, (SealedEntry(index, entry, row.seal_index, seal),)
             return
+        for first, last in self._ranges(criteria, start, end):
+            yield first, self._predictions(first, last)
+
+    def _ranges(self, criteria: Criteria, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Ranges within [start, end) to look through, ascending."""
         seals: Iterator[int]
         if criteria.deployment_hash:
             seals = (row.seal_index for row in self._lookup.bound_seals(criteria.deployment_hash, start, end))
