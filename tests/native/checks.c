@@ -4,6 +4,7 @@
  * kernel is given lies in memory of its own and of the exact size, so that a sanitizer sees one byte too many.
  */
 #include "check_hmac.h"
+#include "check_queue.h"
 #include "check_rows.h"
 #include "check_strict.h"
 #include "require.h"
@@ -118,6 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *given, size_t size)
     check_hmac(data, size);
     if (size)
         check_sort_and_find(data, size);
+    if (size)
+        check_queue(data, size);
     free(data);
     return 0;
 }

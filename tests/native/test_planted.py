@@ -16,6 +16,8 @@ PLANTED = {
     "room for a level of a tree": ONE_NODE_TOO_FEW,
     "an entry that claims too much": ("_kernel_entries.h", "e->size > left - LENGTH_SIZE", "e->size > left"),
     "a field cut off": ("_kernel_entries.h", "end - p < 34 + 9 || p[1] !=", "end - p < 34 || p[1] !="),
+    "a batch that ends too late": ("_kernel_queue.h", "size > q->batch_bytes - b->size)", "size > q->batch_bytes)"),
+    "a loss that is not told of": ("_kernel_queue.h", "last->end += count;", "last->end += 1;"),
     "half a length": ("_kernel_entries.h", " || left <= LENGTH_SIZE", ""),
     "padding in a block too few": ("_kernel_sha256.h", "rest < BLOCK_SIZE - 8", "rest <= BLOCK_SIZE - 8"),
 }
