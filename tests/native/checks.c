@@ -4,6 +4,7 @@
  * kernel is given lies in memory of its own and of the exact size, so that a sanitizer sees one byte too many.
  */
 #include "check_hmac.h"
+#include "check_packing.h"
 #include "check_queue.h"
 #include "check_rows.h"
 #include "check_strict.h"
@@ -117,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *given, size_t size)
     check_tree(data, size);
     check_strict(data, size);
     check_hmac(data, size);
+    check_packing(data, size);
     if (size)
         check_sort_and_find(data, size);
     if (size)
