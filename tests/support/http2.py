@@ -39,14 +39,15 @@ class RawConnection:
         self._send(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, window_bytes)))
         threading.Thread(target=self._read, daemon=True).start()
 
-    def call(self, method: str, message: bytes = b"", *, sent_bytes: int | None = None) -> int:
-        """Begin a call of `/package.Service/Method`; of its message only `sent_bytes` are sent, if that is given.
+    def call(self, method: str | bytes, message: bytes = b"", *, sent_bytes: int | None = None) -> int:
+        """Begin a call of `/package.Service/Method`, or of any bytes; returns the number of its stream.
 
-        Returns the number of its stream.
+        Of its message only `sent_bytes` are sent, if that is given.
         """
         self._stream += 2
+        path = method if isinstance(method, bytes) else method.encode()
         names = {
-            b":method": b"POST", b":scheme": b"http", b":path": method.encode(), b":authority": self._authority,
+            b":method": b"POST", b":scheme": b"http", b":path": path, b":authority": self._authority,
             b"content-type": b"application/grpc", b"te": b"trailers",
         }  # fmt: skip
         block = b"".join(b"\0" + _text(name) + _text(value) for name, value in names.items())

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from lineage_ledger_server.errors import LimitError
+from lineage_ledger_server.errors import LimitError, RefusedError
 from lineage_ledger_server.services import errors
 from lineage_ledger_server.services.access import AccessPolicy
 from lineage_ledger_server.services.errors import Context
@@ -83,7 +84,13 @@ class CallGate(grpc.aio.ServerInterceptor):
             handler = handler._replace(response_serializer=None)
         if handler.response_streaming and not path.startswith(_NOT_COUNTED):
             serve = self._counted(serve)
-        return handler._replace(**{shape: self._guarded(serve, path)})
+        parse = _parser(handler.request_deserializer, path)
+        if handler.request_streaming:
+            guarded = self._guarded(serve, path)
+            return handler._replace(request_deserializer=parse, **{shape: guarded})
+        # What gRPC itself parses it parses before anybody is asked, and answers in its own way.
+        guarded = self._guarded(lambda message, context: serve(parse(message), context), path)
+        return handler._replace(request_deserializer=None, **{shape: guarded})
 
     def _guarded(self, serve: Handler, path: str) -> Handler:
         """Access is checked first, and whatever is raised becomes a status."""
@@ -176,6 +183,18 @@ class CallGate(grpc.aio.ServerInterceptor):
                 self._workers.submit(steps.close)
 
         return stepped
+
+
+def _parser(parse: Callable[[bytes], Any], path: str) -> Callable[[bytes], Any]:
+    """Parses requests; raises `RefusedError` for bytes that are none."""
+
+    def parsed(message: bytes) -> Any:
+        try:
+            return parse(message)
+        except DecodeError as error:
+            raise RefusedError(f"this is no request of {path}: {error}", reason="INVALID_ARGUMENT") from None
+
+    return parsed
 
 
 class _Steps:

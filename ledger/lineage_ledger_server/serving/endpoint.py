@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
@@ -29,6 +28,7 @@ from lineage_ledger_server.services.calls import CallGate
 from lineage_ledger_server.services.entries import EntryService
 from lineage_ledger_server.services.proofs import ProofService
 from lineage_ledger_server.services.trace import TraceService
+from lineage_ledger_server.serving.core import aio_server
 from lineage_ledger_server.serving.loop import made_on_loop, on_loop, serving_loop
 
 _log = structlog.get_logger(__name__)
@@ -89,13 +89,8 @@ class Endpoint:
     ) -> None:
         self.workers = ThreadPoolExecutor(workers, thread_name_prefix="grpc")
         gate = CallGate(policy, self.workers, min(MAX_READ_STREAMS, 4 * workers))
-        self._server: grpc.aio.Server = made_on_loop(
-            lambda: grpc.aio.server(
-                interceptors=[gate],
-                options=[*_OPTIONS, ("grpc.so_reuseport", int(shares_port))],
-                maximum_concurrent_rpcs=max_calls,
-            )
-        )
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
+        self._server = made_on_loop(lambda: aio_server([gate], options, max_calls))
         self.add(health_pb2_grpc.add_HealthServicer_to_server, health_servicer)
         names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
         made_on_loop(lambda: reflection.enable_server_reflection(names, self._server))
