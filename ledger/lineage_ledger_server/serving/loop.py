@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import grpc.aio
+
 _T = TypeVar("_T")
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -21,6 +23,8 @@ def serving_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
+            # Held for good: when its last server goes, grpc.aio closes the files that this loop may be about to read.
+            _loop.call_soon(grpc.aio.init_grpc_aio)
             threading.Thread(target=_loop.run_forever, name="serving", daemon=True).start()
         return _loop
 
