@@ -1,6 +1,6 @@
 """The C kernel under AddressSanitizer and UndefinedBehaviorSanitizer: `python -m tests.native.sanitize`.
 
-First its functions that know nothing of Python, fuzzed by fuzz.c; then the extension, by the tests of tests/kernel.
+Its functions that know nothing of Python are fuzzed by fuzz.c; beside that the extensions run their tests.
 Needs gcc with its own sanitizers, on Linux; exit status 1 if there is a report, 2 if they are missing.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from tests.native import build
 
 OUT: Final = build.ROOT / ".cache/sanitize"
 RUNS: Final = 20_000
+TESTS: Final = ("tests/kernel", "tests/emitter/test_packing.py", "tests/emitter/test_ring.py")
 _ENVIRONMENT: Final = {
     "LINEAGE_KERNEL": "c",
     # Every object of Python gets memory of its own: of what lies in pymalloc's arenas a sanitizer knows no ends.
@@ -36,9 +38,10 @@ def main() -> int:
     if missing := build.can_sanitize():
         print(f"the kernel cannot be built with sanitizers: {missing}; on Debian: apt-get install gcc", file=sys.stderr)
         return 2
-    if fuzz(OUT, options.runs, options.random_seed):
-        return 1
-    return run_tests(OUT)
+    with ThreadPoolExecutor() as pool:  # each is a process of its own
+        fuzzed = pool.submit(fuzz, OUT, options.runs, options.random_seed)
+        tested = run_tests(OUT)
+    return 1 if fuzzed.result() or tested else 0
 
 
 def fuzz(out: Path, runs: int, random_seed: int, kernel: Path = build.KERNEL) -> int:
@@ -51,8 +54,8 @@ def fuzz(out: Path, runs: int, random_seed: int, kernel: Path = build.KERNEL) ->
     return status
 
 
-def run_tests(out: Path, tests: str = "tests/kernel", kernel: Path = build.KERNEL) -> int:
-    """Run the tests of the kernel against a build of the extension under sanitizers; not 0 if there is a report."""
+def run_tests(out: Path, *tests: str, kernel: Path = build.KERNEL) -> int:
+    """Run tests, TESTS if none is named, against the extensions under sanitizers; not 0 if there is a report."""
     package = build.build_package(out, kernel)
     preloaded = {"PYTHONPATH": str(package), "LD_PRELOAD": build.library("libasan.so")}
     environ = {**os.environ, **_ENVIRONMENT, **preloaded}
@@ -65,7 +68,9 @@ def run_tests(out: Path, tests: str = "tests/kernel", kernel: Path = build.KERNE
     options = ["-m", "pytest", "--quiet", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:xdist"]
     # Every byte and every run is the fuzzer's part; this is about how the extension holds what Python gives it.
     options += ["--hypothesis-profile=few", "-k", "not every_mutated_byte and not every_kind_of_run"]
-    return subprocess.run([sys.executable, *options, tests], env=environ, cwd=build.ROOT, check=False).returncode
+    return subprocess.run(
+        [sys.executable, *options, *(tests or TESTS)], env=environ, cwd=build.ROOT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

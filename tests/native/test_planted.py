@@ -55,7 +55,7 @@ def test_the_fuzzer_finds(bug: str, tmp_path: Path, capfd: pytest.CaptureFixture
 
 def test_the_extension_is_under_sanitizers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tests = "tests/kernel/test_kernel_trees.py::test_tree_root"
-    assert sanitize.run_tests(tmp_path, tests, plant(tmp_path, ONE_NODE_TOO_FEW))
+    assert sanitize.run_tests(tmp_path, tests, kernel=plant(tmp_path, ONE_NODE_TOO_FEW))
     assert "AddressSanitizer: stack-buffer-overflow" in capfd.readouterr().err
 
 
