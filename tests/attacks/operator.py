@@ -20,7 +20,7 @@ from lineage_ledger.formats.checkpoint import Checkpoint
 from lineage_ledger.formats.note import Signer
 from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.formats.receipt import Receipt
-from lineage_ledger.v1 import entry_pb2
+from lineage_ledger.v1 import entries_pb2, entry_pb2
 from lineage_ledger_server.data_dir import DataDir
 from lineage_ledger_server.head import Head, HeadRecord
 from lineage_ledger_server.index.indexer import Indexer
@@ -143,6 +143,25 @@ class Operator:
             tuple(merkle.multiproof(sorted(chosen), len(self.entries), self.leaves)),
             self.checkpoint(),
         ).encode()
+
+    def logged(self, prediction_id: PredictionId) -> entries_pb2.LoggedPrediction:
+        """A prediction with what proves it, of the entries as they are now: what a server of his own says of it."""
+        batch, opening = self._sealed(prediction_id)
+        body = _body(self.entries[batch[-1]])
+        place = seal.place_of(body, prediction_id.number)
+        assert place is not None
+        entry = self.entries[batch[place]]
+        inside = Leaves([merkle.leaf_hash(self.entries[index]) for index in batch[:-1]])
+        return entries_pb2.LoggedPrediction(
+            prediction_id=str(prediction_id),
+            index=batch[place],
+            entry=entry,
+            seal_index=batch[-1],
+            public_key=body.public_key,
+            deployment_hash=body.bindings[entry_pb2.Entry.FromString(entry).prediction.binding_row - 1].deployment_hash,
+            batch_proof=merkle.inclusion_proof(place, body.count, inside),
+            chain_nonce=_body(self.entries[opening]).chain_nonce,
+        )
 
     def chain_receipt(self, chain_id: bytes) -> bytes:
         """A chain receipt of all seals of a chain as they are now."""

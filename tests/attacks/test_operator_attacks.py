@@ -24,7 +24,7 @@ from lineage_ledger.formats.prediction import PredictionId
 from lineage_ledger.proven_entries import ReceiptError
 from lineage_ledger.receipts import verify_receipt
 from lineage_ledger.rpc import methods
-from lineage_ledger.v1 import entry_pb2, proofs_pb2
+from lineage_ledger.v1 import entries_pb2, entry_pb2, proofs_pb2
 from lineage_ledger_server.data_dir import DataDir
 from tests.attacks.auditing import audited, audited_data, audited_folder
 from tests.attacks.between import between
@@ -47,7 +47,7 @@ from tests.support.producer import retirement
 from tests.support.server import RunningServer
 
 
-@attack(caught_by=("audit", "client", "receipt verifier"))
+@attack(caught_by=("audit", "client", "receipt verifier", "server"))
 def test_edit_an_entry_and_repair_its_tiles(honest: HonestLedger, tmp_path: Path) -> None:
     """What the bank's model answered is changed; hashes, tiles, indexes and the checkpoint are made to fit."""
     operator = Operator(honest.data)
@@ -62,7 +62,17 @@ def test_edit_an_entry_and_repair_its_tiles(honest: HonestLedger, tmp_path: Path
             said = run("audit", *place, "--key", honest.verifier, "--json")
             assert said.exit_code == 1
             assert [each["kind"] for each in json.loads(said.stdout)["findings"]] == ["root_mismatch"]
-        with honest.client(server.address) as stranger, noticed_by("client", ProofError, "inclusion proof of index 1"):
+        with honest.client(server.address) as stranger, refused_by_the_server("CORRUPT"):
+            stranger.get_prediction(honest.prediction)
+
+        def made_to_fit(_: object, response: entries_pb2.GetPredictionResponse) -> None:
+            response.prediction.CopyFrom(operator.logged(honest.prediction))
+
+        with (
+            between(server.address, {methods.GET_PREDICTION: made_to_fit}) as address,
+            honest.client(address) as stranger,
+            noticed_by("client", ProofError, "inclusion proof of index 1"),
+        ):
             stranger.get_prediction(honest.prediction)
         with (
             honest.client(server.address, tmp_path / "file") as client,
