@@ -18,6 +18,9 @@ from google.protobuf import descriptor_pool
 from grpc._cython import cygrpc
 from grpc.aio import _server
 
+_REGISTERS = hasattr(cygrpc.AioServer, "_request_registered_call")
+"""Whether this grpcio can be told of methods; those before 1.84 cannot, and look at a path in the call's own task."""
+
 
 class _Details(NamedTuple):
     """By which a generic handler is asked for a method."""
@@ -68,5 +71,7 @@ class _Server(_server.Server):
 
 def aio_server(interceptors: Sequence[Any], options: Sequence[tuple[str, Any]], max_calls: int) -> grpc.aio.Server:
     """As `grpc.aio.server` makes it, for the running loop; its services must be those of `.proto` files."""
+    if not _REGISTERS:
+        return grpc.aio.server(interceptors=interceptors, options=options, maximum_concurrent_rpcs=max_calls)
     server: Any = _Server(interceptors, options, max_calls)  # of the class in fact, which its stubs do not say
     return cast("grpc.aio.Server", server)
