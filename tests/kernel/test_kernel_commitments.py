@@ -74,6 +74,8 @@ def test_rows_are_cut_out_of_one_buffer(kernel: Any) -> None:
         (b"k", b"c", b"123", [b"v", b"w"], 2),
         (b"k", b"c", b"1", b"", -1),
         (b"k", b"c", b"1", [], 0),
+        (b"k", b"c", [b"1"], [], 0),
+        (b"k", b"c", [], [b"v"], 0),
     ],
 )
 def test_what_does_not_fit_together_is_refused(kernel: Any, arguments: tuple[Any, ...]) -> None:

@@ -59,16 +59,16 @@ static int pieces_hold_each(held_pieces *h, PyObject *object, Py_ssize_t count)
     PyObject *items = PySequence_Tuple(object); /* of its own, so that no other thread can shorten it */
     if (!items)
         return -1;
-    if (PyTuple_Size(items) != count)
+    int fits = PyTuple_Size(items) == count;
+    if (!fits)
         PyErr_Format(PyExc_ValueError, "there are %zd of them, not %zd", PyTuple_Size(items), count);
-    else
-        while (h->held < count &&
-               PyObject_GetBuffer(PyTuple_GetItem(items, h->held), &h->views[h->held], PyBUF_SIMPLE) == 0) {
-            const Py_buffer *view = &h->views[h->held];
-            h->pieces[h->held++] = (piece){view->buf, (size_t)view->len};
-        }
+    while (fits && h->held < count &&
+           PyObject_GetBuffer(PyTuple_GetItem(items, h->held), &h->views[h->held], PyBUF_SIMPLE) == 0) {
+        const Py_buffer *view = &h->views[h->held];
+        h->pieces[h->held++] = (piece){view->buf, (size_t)view->len};
+    }
     Py_DECREF(items); /* the views keep what they are of */
-    return h->held == count ? 0 : -1;
+    return fits && h->held == count ? 0 : -1;
 }
 
 static int pieces_hold_rows(held_pieces *h, PyObject *object, Py_ssize_t count)
