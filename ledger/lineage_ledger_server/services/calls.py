@@ -97,12 +97,15 @@ class CallGate(grpc.aio.ServerInterceptor):
 
         async def guarded(request: Any, context: Context) -> Any:
             try:
-                self._policy.check(path, context.invocation_metadata() or (), context.auth_context())
-                return await serve(request, context)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001  # as said
-                await errors.abort(context, error)
+                try:
+                    self._policy.check(path, context.invocation_metadata() or (), context.auth_context())
+                    return await serve(request, context)
+                except grpc.aio.BaseError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # as said
+                    await errors.abort(context, error)
+            except grpc.aio.InternalError:  # it could not be written: the caller has gone, which we hear of later
+                raise asyncio.CancelledError from None
 
         return guarded
 
@@ -172,14 +175,15 @@ class CallGate(grpc.aio.ServerInterceptor):
             call = Call(context)
             steps = _Steps(method(request, call))
             loop = asyncio.get_running_loop()
+            following = loop.run_in_executor(self._workers, steps.next)
             try:
-                message = await loop.run_in_executor(self._workers, steps.next)
-                while message is not _END:
+                while (message := await following) is not _END:
                     following = loop.run_in_executor(self._workers, steps.next)
                     await context.write(message)
-                    message = await following
             finally:
                 call.end()
+                if not following.cancel() and not following.cancelled():
+                    following.exception()  # of a step that nobody waits for, which is no news
                 self._workers.submit(steps.close)
 
         return stepped
