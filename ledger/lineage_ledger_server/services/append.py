@@ -9,6 +9,7 @@ well; what became of a group comes back to the loop at once, and each stream is 
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from lineage_ledger_server.services.pending import MAX_STREAM_BYTES, PendingByte
 MAX_BATCHES_PER_MESSAGE: Final = 1_024
 MAX_BYTES_PER_MESSAGE: Final = 4 * 1024 * 1024
 MAX_ANSWERS_PER_MESSAGE: Final = 1_024
+_Take = Callable[[Outcome], object]
 _ANSWER_BYTES: Final = 1_024  # what an answer costs that its client does not read
 # Batches that are checked in one go; of less, handing it to another thread costs more than it brings.
 _GROUP_BYTES: Final = 128 * 1024
@@ -50,7 +52,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         # Who waits for witnesses waits on a thread of its own, and there are no more of them than streams.
         self._waiters = ThreadPoolExecutor(max_streams, thread_name_prefix="witnessed")
         self._streams: set[_Stream] = set()  # touched on the loop only
-        self._outcomes = _Outcomes()
+        self._exchange = _Exchange(ledger.sequencer)
         self._pending = PendingBytes(max_pending_bytes)
 
     @property
@@ -79,7 +81,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
                 limit="max_append_streams",
                 value=self._max_streams,
             )
-        stream = _Stream(self._ledger, self._pending, self._outcomes, self._workers, self._waiters)
+        stream = _Stream(self._ledger, self._pending, self._exchange, self._workers, self._waiters)
         self._streams.add(stream)
         try:
             await stream.serve(requests, context)
@@ -112,7 +114,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
             checked, refusal = await _checked([request.packed_batch], self._ledger.origin, self._workers)
             if refusal is not None:
                 raise refusal
-            self._ledger.sequencer.submit(checked[0], lambda outcome: self._outcomes.put(settle, outcome))
+            self._exchange.submit(checked[0], settle)
         except BaseException:
             self._pending.release(size)
             raise
@@ -145,17 +147,37 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
         )
 
 
-class _Outcomes:
-    """Brings what the sequencer's thread says to the loop: once for as many as have come together meanwhile."""
+class _Exchange:
+    """Between the loop and the sequencer's thread, both ways in groups.
 
-    def __init__(self) -> None:
+    What is submitted while the loop goes round once is handed over together: with the first batch alone the sequencer
+    would begin a commit, and the others would wait for it. What became of a group comes back together as well.
+    """
+
+    def __init__(self, sequencer: Sequencer) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Callable[[Outcome], object], Outcome]] = deque()
+        self._sequencer = sequencer
+        self._submitted: list[tuple[Work, _Take]] = []  # touched on the loop only
+        self._outcomes: deque[tuple[_Take, Outcome]] = deque()
         self._is_called = False
 
-    def put(self, take: Callable[[Outcome], object], outcome: Outcome) -> None:
-        """Have `take` called with `outcome` on the loop; from any thread."""
-        self._waiting.append((take, outcome))
+    def submit(self, work: Work, take: _Take) -> None:
+        """Have the sequencer do it, in the order of the calls; `take` is called on the loop with the outcome."""
+        if not self._submitted:
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append((work, take))
+
+    def _hand_over(self) -> None:
+        submitted, self._submitted = self._submitted, []
+        for work, take in submitted:
+            try:
+                self._sequencer.submit(work, functools.partial(self._put, take))
+            except NotWritableError as stopping:
+                take(stopping)
+
+    def _put(self, take: _Take, outcome: Outcome) -> None:
+        """On the sequencer's thread: the loop is called once for as many outcomes as come together."""
+        self._outcomes.append((take, outcome))
         if not self._is_called:
             self._is_called = True
             self._loop.call_soon_threadsafe(self._give)
@@ -163,8 +185,8 @@ class _Outcomes:
     def _give(self) -> None:
         # In this order: whoever puts after the first line has the loop called again.
         self._is_called = False
-        while self._waiting:
-            take, outcome = self._waiting.popleft()
+        while self._outcomes:
+            take, outcome = self._outcomes.popleft()
             take(outcome)
 
 
@@ -176,11 +198,11 @@ class _Stream:
     """One AppendStream call: one task reads batches and checks them, one answers. All on the loop."""
 
     def __init__(
-        self, ledger: Ledger, pending: PendingBytes, outcomes: _Outcomes, workers: Executor, waiters: Executor
+        self, ledger: Ledger, pending: PendingBytes, exchange: _Exchange, workers: Executor, waiters: Executor
     ) -> None:
         self._ledger = ledger
         self._pending = pending
-        self._to_loop = outcomes
+        self._exchange = exchange
         self._workers = workers
         self._waiters = waiters
         self._acknowledger: Acknowledger | None = None  # made by the first message, before its batches are submitted
@@ -262,10 +284,7 @@ class _Stream:
             self._outcomes.append((outcome, size))
             self._has_outcomes.set()
 
-        try:
-            self._ledger.sequencer.submit(work, lambda outcome: self._to_loop.put(take, outcome))
-        except NotWritableError as stopping:
-            take(stopping)
+        self._exchange.submit(work, take)
 
     def end(self, why: Exception) -> None:
         """The call is over after the answers that are ready."""
