@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lineage_ledger.emitter.errors import EmitterError, NotAcknowledgedError
@@ -18,11 +19,11 @@ from lineage_ledger.emitter.reports import Reporter, Statistics
 from lineage_ledger.emitter.ring import Bounds, Cut, Ring
 from lineage_ledger.emitter.sealer import ChainSealer, Predecessor, SealedBatch
 from lineage_ledger.emitter.spool import ChainSpool
-from lineage_ledger.errors import LineageError
 
 _TICK_S = 0.005
 _FULL_WAIT_S = 1.0
 _AFTER_ERROR_S = 1.0
+_NO_THREAD = "no thread can be started to seal and send what is emitted; each emit tries it again"
 
 
 @dataclass(slots=True, eq=False)
@@ -62,9 +63,10 @@ class Life:
         self._window = self._outbox.window
         self._sender = self._outbox.sender
         self.waiters = self._outbox.waiters
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._claim = threading.Lock()
+        self._wake = _Wake()
         self._urgent = False
         self._closing = False
         self._hole = (-1, 0.0)
@@ -77,12 +79,22 @@ class Life:
     def wake(self) -> None:
         """Have the thread look at the ring."""
         if self._thread is None:
-            with self._mutex:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="lineage-emitter", daemon=True)
-                    thread.start()
-                    self._thread = thread
+            self._start()
         self._wake.set()
+
+    def _start(self) -> None:
+        """Have a thread. If this is interrupted, or a signal's handler emits within it, there may be two (`_run`)."""
+        with self._mutex:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="lineage-emitter", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # The process has too many, or ends.
+                self._reporter.report("thread", EmitterError(f"{_NO_THREAD}: {error}"))
+                return
+            if self._thread is None:
+                self._thread = thread
 
     def attend(self) -> None:
         """`wake`, and raise if the ledger cannot be believed and the policy is to fail then."""
@@ -91,7 +103,9 @@ class Life:
             self.check_ledger()
 
     def check_ledger(self) -> None:
-        """Raise if the ledger's last answer was refused; what was emitted is kept, and sent again later."""
+        """Raise if the ledger's last answer was refused, or nobody can send; what was emitted is kept for later."""
+        if self._thread is None:
+            raise EmitterError(f"whether the prediction will be on record is not known: {_NO_THREAD}")
         mismatch = self._outbox.mismatch
         if mismatch is not None:
             raise EmitterError(
@@ -154,7 +168,9 @@ class Life:
         with self._window.changed:
             self._window.changed.notify_all()  # The thread may wait for room in it.
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:  # None can be started: seal here, so that a spool has it.
+            self._run()
+        elif thread is not threading.current_thread():
             thread.join(timeout_s)
         with self._window.changed:
             self._window.changed.wait_for(lambda: self._window.is_empty, max(0.0, deadline_s - time.monotonic()))
@@ -210,6 +226,10 @@ class Life:
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return  # Two that cut and seal one chain would tear it.
+        with self._mutex:
+            self._thread = threading.current_thread()
         try:
             self._chain.predecessor = self._outbox.adopt_orphans()
             if self._chain.predecessor is not None:
@@ -259,17 +279,21 @@ class Life:
         while not self._outbox.is_full() and self._seal_next(chain):
             if not urgent and not chain.ring.has_batch():
                 break
+        if not self._window.is_empty:
+            self._sender.wake()  # In case that it could not be started.
 
     def _seal_next(self, chain: _Chain) -> bool:
         """Cut, seal and hand over one batch; False if nothing can be cut."""
+        if chain.ring.numbered() == chain.ring.drained:
+            return False
+        self._open(chain)  # First: what was cut is nowhere else, and whatever fails must not lose it.
         cut = chain.ring.cut()
         if cut.next_number == cut.first_number:
             return False
-        self._open(chain)
         try:
             batch = chain.sealer.seal(cut, self._deployments)
-        except LineageError as error:
-            # Cannot be, since every entry is checked before it is placed; if it is, the rest must go on.
+        except Exception as error:  # noqa: BLE001  (no memory, say; the rest must go on)
+            # Not what is in an entry, since each is checked before it is placed.
             self._reporter.report("sealing", error)
             self._outbox.abandoned_entries += cut.entries
             batch = chain.sealer.seal(Cut(cut.first_number, cut.next_number, b"", 0, _whole(cut)), ())
@@ -357,6 +381,29 @@ class Life:
         chain = self._chain
         chain.ring.close()
         self._end_chain(chain, None)
+
+
+class _Wake:
+    """An event that is over once it was waited for.
+
+    To set it is one step, and waits for nobody: a signal's handler, or a finaliser, may emit while its thread does.
+    """
+
+    __slots__ = ("_unset",)
+
+    def __init__(self) -> None:
+        self._unset = threading.Lock()
+        self._unset.acquire()
+
+    def set(self) -> None:
+        with suppress(RuntimeError):  # It is set.
+            self._unset.release()
+
+    def clear(self) -> None:
+        self._unset.acquire(blocking=False)
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._unset.acquire(timeout=timeout_s)
 
 
 def _whole(cut: Cut) -> list[tuple[int, int]]:

@@ -102,7 +102,11 @@ class Sender:
                     self._thread = threading.Thread(
                         target=self._run, args=(self._stopping,), name="lineage-sender", daemon=True
                     )
-                    self._thread.start()
+                    try:
+                        self._thread.start()
+                    except RuntimeError as error:  # The process has too many, or ends; the next wake tries it again.
+                        self._thread = None
+                        self._outcomes.failed(error)
 
     def quiesce(self) -> bool:
         """End thread, stream and channel until `resume`; whether there were any. What is under way is sent again."""
