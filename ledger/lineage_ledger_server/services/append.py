@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -43,12 +44,14 @@ _FEW_BATCHES: Final = 4
 
 
 class AppendService(append_pb2_grpc.AppendServiceServicer):
-    """Takes batches for `ledger`, over at most `max_streams` streams at a time. `workers` check the large ones."""
+    """Takes batches for `ledger`, over at most `max_streams` streams at a time."""
 
-    def __init__(self, ledger: Ledger, max_streams: int, max_pending_bytes: int, workers: Executor) -> None:
+    def __init__(self, ledger: Ledger, max_streams: int, max_pending_bytes: int) -> None:
         self._ledger = ledger
         self._max_streams = max_streams
-        self._workers = workers
+        # They check large batches, and nothing else: those who read must not hold them up. More than there are
+        # processors would be in each other's way, and in the loop's.
+        self._workers = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="check")
         # Who waits for witnesses waits on a thread of its own, and there are no more of them than streams.
         self._waiters = ThreadPoolExecutor(max_streams, thread_name_prefix="witnessed")
         self._streams: set[_Stream] = set()  # touched on the loop only
@@ -96,6 +99,7 @@ class AppendService(append_pb2_grpc.AppendServiceServicer):
     def close(self) -> None:
         """End its threads."""
         self._waiters.shutdown()
+        self._workers.shutdown()
 
     async def AppendBatch(
         self, request: append_pb2.AppendBatchRequest, context: Context

@@ -74,9 +74,7 @@ class LedgerServer:
             self._endpoint = self._make_endpoint(policy, WORKERS)
             self._admin_endpoint = self._make_endpoint(access.ADMIN_POLICY, _ADMIN_WORKERS)
             self._append = made_on_loop(
-                lambda: AppendService(
-                    self.ledger, settings.max_append_streams, settings.max_pending_mib << 20, self._endpoint.workers
-                )
+                lambda: AppendService(self.ledger, settings.max_append_streams, settings.max_pending_mib << 20)
             )
             self._add_services(self._endpoint)
             self._add_services(self._admin_endpoint)
