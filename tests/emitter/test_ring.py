@@ -262,6 +262,30 @@ def _slots(capacity: int = 8) -> Any:
     return make_ring("python", capacity, batch_entries=LARGE)
 
 
+@pytest.mark.skipif("c" not in KINDS, reason="the C kernel is not built")
+def test_a_number_that_is_sealed_as_lost_is_not_taken_for_none() -> None:
+    """Whoever is told that the ring was closed emits again, and a loss would be on record that is none."""
+    from lineage_ledger.emitter.byte_ring import ByteRing
+
+    class ClosedMeanwhile(ByteRing):
+        def lose(self) -> int:
+            number = super().lose()
+            closer = threading.Thread(target=self.close)
+            closer.start()
+            closer.join(0.1)
+            return number
+
+    ring = ClosedMeanwhile(b"c" * 16, Bounds(1, LARGE, LARGE), nothing, nothing)
+    put(ring, ENTRY)
+    assert ring.place(ENTRY, 0.0) == (1, False) and ring.lost_count == 1
+    assert [cut.lost for cut in _cut_all(ring)] == [[(1, 2)]]
+    deadline_s = time.monotonic() + 5
+    while not ring.closed:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+    assert ring.place(ENTRY, 0.0) is None and ring.lost_count == 1
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)])
 def test_losses_join_in_whatever_order_they_are_told(order: tuple[int, ...]) -> None:
     ring = _slots()

@@ -50,8 +50,8 @@ class ByteRing(_kernel_emit.Ring):
             if wait_s != 0:
                 number = self._wait(framed, wait_s, told)
         if number < 0:
-            number = self.lose()
-            return None if self.closed else Placed(number, False)
+            with self._room:  # Which closing needs, too.
+                return None if self.closed else Placed(self.lose(), False)
         if self.attention or self.has_batch():
             self._wake()
         return Placed(number, True)
