@@ -126,6 +126,23 @@ def test_what_is_emitted_where_no_thread_can_be_started_any_more_is_in_the_spool
     assert all(ledger.resolve(one) is not None for one in ids)
 
 
+def test_a_closed_emitter_starts_no_thread(make_emitter: MakeEmitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finaliser may emit when the interpreter has ended already: then a thread never comes to life."""
+    emitter, started, start = make_emitter(), list[str](), threading.Thread.start
+    binding = emitter.bind(DEPLOYMENT)
+
+    def note(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    assert emitter.close(5)
+    binding.emit(INPUT, OUTPUT)
+    binding.emit(b"short")
+    binding.emit_many(bytes(64), bytes(31))
+    assert emitter.close(5) and not started
+
+
 def test_what_cannot_be_sealed_is_declared_lost(
     ledger: FakeLedger, make_emitter: MakeEmitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,9 +83,12 @@ class Life:
         self._wake.set()
 
     def _start(self) -> None:
-        """Have a thread. If this is interrupted, or a signal's handler emits within it, there may be two (`_run`)."""
+        """Have a thread, unless all is closed.
+
+        If this is interrupted, or a signal's handler emits within it, there may be two (`_run`).
+        """
         with self._mutex:
-            if self._thread is not None:
+            if self._thread is not None or self._chain.ring.closed:
                 return
             thread = threading.Thread(target=self._run, name="lineage-emitter", daemon=True)
             try:
