@@ -46,7 +46,7 @@ def test_what_both_depend_on_they_bound_alike(server_wheel: Path, client_wheel: 
 def test_the_server_adds_its_commands_to_the_one_command(server_wheel: Path) -> None:
     entry_points = read_member(server_wheel, "/entry_points.txt")
     assert "[lineage_ledger.commands]" in entry_points
-    assert re.findall(r"(?m)^(\w+) = ", entry_points) == ["data", "demo", "export", "serve", "witness"]
+    assert re.findall(r"(?m)^(\w+) = ", entry_points) == ["data", "demo", "export", "index", "serve", "witness"]
     assert "[lineage_ledger.audits]\ndata = " in entry_points
     assert "console_scripts" not in entry_points
 
