@@ -532,17 +532,18 @@ static PyObject *make_id(const lane_object *lane, PyObject *chain_id, uint64_t n
 {
     char *data;
     Py_ssize_t size;
-    PyObject *fields = PyTuple_New(3), *arguments = PyTuple_New(1), *made = NULL;
-    if (fields && arguments && PyBytes_AsStringAndSize(input, &data, &size) == 0) {
-        PyObject *number_object = PyLong_FromUnsignedLongLong(number);
-        PyObject *prefix = PyBytes_FromStringAndSize(data, 4);
-        PyTuple_SetItem(fields, 0, Py_NewRef(chain_id));
-        PyTuple_SetItem(fields, 1, number_object);
-        PyTuple_SetItem(fields, 2, prefix);
-        PyTuple_SetItem(arguments, 0, Py_NewRef(fields));
-        if (number_object && prefix)
-            made = lane->new_tuple((PyTypeObject *)lane->prediction_id, arguments, NULL);
-    }
+    PyObject *made = NULL;
+    if (PyBytes_AsStringAndSize(input, &data, &size) < 0)
+        return NULL;
+    PyObject *number_object = PyLong_FromUnsignedLongLong(number);
+    PyObject *prefix = PyBytes_FromStringAndSize(data, 4);
+    /* Tuples that are never seen unfinished: a collection may run between any two of these lines. */
+    PyObject *fields = number_object && prefix ? PyTuple_Pack(3, chain_id, number_object, prefix) : NULL;
+    PyObject *arguments = fields ? PyTuple_Pack(1, fields) : NULL;
+    if (arguments)
+        made = lane->new_tuple((PyTypeObject *)lane->prediction_id, arguments, NULL);
+    Py_XDECREF(number_object);
+    Py_XDECREF(prefix);
     Py_XDECREF(fields);
     Py_XDECREF(arguments);
     return made;
