@@ -166,6 +166,7 @@ def test_a_server_that_goes_away_meanwhile_is_no_finding_and_no_pass(ledger: Sto
     copy = ledger.copy(tmp_path / "copy")
     with RunningServer(copy.data_dir.root, "--http", "127.0.0.1:0") as server:
         sources = open_url(server.http_url, timeout_s=1), RpcSource(Endpoint(server.address, timeout_s=1))
+        server.stop()  # killed, it would leave its HTTP process for as long as that takes to notice
     for source in sources:
         report = audit(source, copy.verifier, processes=1)
         source.close()
