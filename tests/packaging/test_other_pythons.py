@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,12 +32,19 @@ print("%d.%d" % sys.version_info[:2], kernel.KERNEL, kernel.describe())
 
 
 def other_python(version: str) -> Path | None:
-    """A CPython of that version on PATH, or among pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(pyenv.glob(f"{version}.*/bin/python{version}"))
+    """A CPython of that version that runs: on PATH, or among pyenv's."""
     on_path = shutil.which(f"python{version}")
-    # A shim of pyenv is on PATH whether or not the version may be used here.
-    return found[-1] if found else Path(on_path) if on_path else None
+    found = [Path(on_path)] if on_path else []
+    # A shim of pyenv is on PATH whether or not the version may be used here; the versions lie beside the shims.
+    roots = {Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), *(path.parent.parent for path in found)}
+    found += [
+        python for root in sorted(roots) for python in sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
+    ]
+    return next((python for python in found if _runs(python)), None)
+
+
+def _runs(python: Path) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.long
