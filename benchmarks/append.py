@@ -39,7 +39,7 @@ class Sizes:
 
 
 FULL = Sizes(5, 4.0, [(batch, streams) for batch in (1, 16, 64, 512, 4_096) for streams in (1, 8, 64, 256)])
-QUICK = Sizes(3, 0.4, [(4_096, 1), (512, 1), (64, 1), (64, 64), (16, 64), (1, 64)])
+QUICK = Sizes(3, 0.3, [(4_096, 1), (512, 1), (64, 1), (64, 64), (1, 64)])
 
 
 def shape_of(batch: int, streams: int, entries: int, statement_bytes: int = 0) -> load.Shape:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None, sizes: Sizes | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="lineage-bench-", dir=arguments.data) as folder:
         results = [*_measure(Path(folder) / "c", sizes, sizes.shapes, "c" if kernel.KERNEL == "c" else "python")]
         # What takes longer to index than to append is waited for before the audit, so there is less of it.
-        less = replace(sizes, seconds=sizes.seconds / 2)
+        less = replace(sizes, seconds=sizes.seconds / 4)
         results += _measure(Path(folder) / "statements", less, [(4_096, 1)], kernel.KERNEL, _STATEMENT_BYTES)
         if kernel.KERNEL == "c":
             results += _measure(Path(folder) / "python", less, [(4_096, 1)], "python")

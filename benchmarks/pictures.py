@@ -116,6 +116,8 @@ def _latency(path: Path, results: Sequence[Result]) -> bool:
             for value, place in marks:
                 axes.annotate(f"{value:.3g}", (value, place), beside, textcoords="offset points", ha="center", size=8)
         axes.set_xscale("log")
+        axes.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
+        axes.minorticks_off()
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_yticks(list(places), list(rows))
         axes.set_ylim(-0.6, len(rows) - 0.3)
@@ -155,19 +157,26 @@ def _peers(path: Path, results: Sequence[Result]) -> bool:
     if not rated:
         return False
     rated.sort(key=lambda each: (each.value, each.name))
-    with _axes(path, "Predictions a second, each synced before it is acknowledged", 1.0 + 0.3 * len(rated)) as axes:
+    with _axes(path, "Predictions a second, each synced before it is acknowledged", 1.0 + 0.4 * len(rated)) as axes:
         ours = [each.params["peer"] == "lineage-ledger" for each in rated]
         values = [each.value for each in rated]
-        labels = [f"{each.params.get('title', each.params['peer'])}, {each.params.get('case', '')}" for each in rated]
+        labels = [_peer_label(each) for each in rated]
         places = range(len(rated))
         axes.barh(places, values, color=[_COLOURS[0] if own else "#9a9a94" for own in ours])
-        axes.set_yticks(list(places), labels)
+        axes.set_yticks(list(places), labels, fontsize=7)
         axes.set_xlim(0, max(values) * 1.15)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=False, axis="y")
         for place, value in zip(places, values, strict=True):
             axes.annotate(f"{value:,.0f}", (value, place), (4, 0), textcoords="offset points", va="center", size=8)
     return True
+
+
+def _peer_label(result: Result) -> str:
+    """Who and how, in two short lines: one long label would leave no room for the bars."""
+    who = str(result.params.get("title", result.params["peer"])).partition(",")[0]
+    how = str(result.params.get("case", "")).partition(" (")[0]
+    return f"{who}\n{how}"
 
 
 def _number(result: Result, name: str) -> float:
