@@ -98,6 +98,8 @@ def _growth(path: Path, results: Sequence[Result]) -> bool:
 
 def _latency(path: Path, results: Sequence[Result]) -> bool:
     """A row for each way and load, a mark for each percentile."""
+    from matplotlib.ticker import LogLocator
+
     rows: dict[str, dict[str, float]] = {}
     for each in results:
         name, _, percentile = each.name.rpartition(", ")
@@ -116,7 +118,7 @@ def _latency(path: Path, results: Sequence[Result]) -> bool:
             for value, place in marks:
                 axes.annotate(f"{value:.3g}", (value, place), beside, textcoords="offset points", ha="center", size=8)
         axes.set_xscale("log")
-        axes.xaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.minorticks_off()
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_yticks(list(places), list(rows))
