@@ -191,10 +191,11 @@ def _rates(state: State, parameters: Mapping[str, object]) -> Iterator[Result]:
     yield Result.of("rate of the first million", "entries/s", [first.rate], **parameters)
     yield Result.of("rate at the end", "entries/s", [each.rate for each in last], **parameters, size=reached)
     yield Result.of("rate, end / first million", "", [each.rate / first.rate for each in last], **parameters)
-    yield Result.of(
-        "server's CPU time, end / first million", "",
-        [each.server_cpu_s / each.entries / (first.server_cpu_s / first.entries) for each in last], **parameters,
-    )  # fmt: skip
+    if first.server_cpu_s:  # a stretch may be shorter than a tick of the system's clock
+        yield Result.of(
+            "server's CPU time, end / first million", "",
+            [each.server_cpu_s / each.entries / (first.server_cpu_s / first.entries) for each in last], **parameters,
+        )  # fmt: skip
 
 
 def _weights(root: Path, admin: Client, parameters: Mapping[str, object]) -> Iterator[Result]:
